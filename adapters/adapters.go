@@ -84,3 +84,7 @@ func Simulate(p marketplace.Provider, c SimConfig) (Simulator, error) {
 	}
 	return k.simulate(c)
 }
+
+// HostileFaults are the faults that simulators inject when asked to behave as
+// real networks do.
+func HostileFaults() sim.Faults { return sim.Hostile }
