@@ -103,7 +103,7 @@ func (f *feed) deliver(ctx context.Context, m notification, handle func(context.
 func (f *feed) callback(m notification) (core.Callback, error) {
 	var values map[string]string
 	if err := json.Unmarshal([]byte(m.Message), &values); err != nil {
-		return core.Callback{}, core.Invalid("bad_message", "a parked message is not an object of texts")
+		return core.Callback{}, invalid("bad_message", "a parked message is not an object of texts")
 	}
 	q := make(url.Values, len(values)+3)
 	for name, value := range values {

@@ -25,7 +25,13 @@ func (f *fields) fault() error {
 	if len(f.problems) == 0 {
 		return nil
 	}
-	return &core.Fault{Err: core.ErrInvalid, Code: "invalid_parameter", Fields: f.problems}
+	return fmt.Errorf("alibaba: %s: %w", f.get("action"),
+		&core.Fault{Err: core.ErrInvalid, Code: "invalid_parameter", Fields: f.problems})
+}
+
+// invalid returns a fault in what the marketplace sent.
+func invalid(code, format string, args ...any) error {
+	return fmt.Errorf("alibaba: %w", core.Invalid(code, format, args...))
 }
 
 // id returns a required identifier.
@@ -41,7 +47,8 @@ func (f *fields) id(name string) string {
 const maxID = 128
 
 // optionalID returns an identifier or "". It is text to us, leading zeros and
-// all, but only of characters that identifiers have.
+// all: printable ASCII but for what separates parameters in the signed text,
+// where it could make one parameter look like two.
 func (f *fields) optionalID(name string) string {
 	v := f.get(name)
 	if len(v) > maxID || strings.ContainsFunc(v, notInID) {
@@ -51,13 +58,7 @@ func (f *fields) optionalID(name string) string {
 	return v
 }
 
-func notInID(r rune) bool {
-	switch {
-	case r >= '0' && r <= '9', r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z':
-		return false
-	}
-	return !strings.ContainsRune("-_.:/*", r)
-}
+func notInID(r rune) bool { return r <= ' ' || r > '~' || r == '&' || r == '=' }
 
 // boolean returns true for "true", false for "false" and otherwise for "".
 func (f *fields) boolean(name string, otherwise bool) bool {

@@ -49,7 +49,7 @@ func read(cb core.Callback) (params, error) {
 	p, err := appendParams(make(params, 0, 16), cb.RawQuery)
 	if err == nil && cb.Method == http.MethodPost && len(cb.Body) > 0 {
 		if !isForm(cb.Header.Get("Content-Type")) {
-			return nil, core.Invalid("content_type", "a body must be application/x-www-form-urlencoded")
+			return nil, invalid("content_type", "a body must be application/x-www-form-urlencoded")
 		}
 		p, err = appendParams(p, string(cb.Body))
 	}
@@ -93,13 +93,13 @@ func appendParams(p params, encoded string) (params, error) {
 func decodeParam(part string) (name, value string, err error) {
 	name, value, _ = strings.Cut(part, "=")
 	if name, err = url.QueryUnescape(name); err != nil || strings.Contains(part, ";") {
-		return "", "", core.Invalid("bad_encoding", "the name of a parameter is not well encoded")
+		return "", "", invalid("bad_encoding", "the name of a parameter is not well encoded")
 	}
 	if len(name) > maxName || len(value) > 3*maxValue {
 		return "", "", fmt.Errorf("alibaba: a parameter is too long: %w", core.ErrTooLarge)
 	}
 	if value, err = url.QueryUnescape(value); err != nil {
-		return "", "", core.Invalid("bad_encoding", "the value of %q is not well encoded", name)
+		return "", "", invalid("bad_encoding", "the value of %q is not well encoded", name)
 	}
 	if len(value) > maxValue {
 		return "", "", fmt.Errorf("alibaba: a parameter is too long: %w", core.ErrTooLarge)
@@ -149,11 +149,11 @@ func (p params) wellFormed() error {
 	for _, q := range p {
 		switch {
 		case !utf8.ValidString(q.name) || !utf8.ValidString(q.value):
-			return core.Invalid("bad_encoding", "%q is not UTF-8", q.name)
+			return invalid("bad_encoding", "%q is not UTF-8", q.name)
 		case strings.IndexByte(q.name, 0) >= 0 || strings.IndexByte(q.value, 0) >= 0:
-			return core.Invalid("bad_encoding", "%q holds a zero byte", q.name)
+			return invalid("bad_encoding", "%q holds a zero byte", q.name)
 		case q.name == "" || strings.ContainsAny(q.name, "=&"):
-			return core.Invalid("bad_name", "%q cannot be the name of a parameter", q.name)
+			return invalid("bad_name", "%q cannot be the name of a parameter", q.name)
 		}
 	}
 	return nil
