@@ -23,6 +23,7 @@ type Instance struct {
 	SKU         string            `json:"sku"`
 	Trial       bool              `json:"trial"`
 	Status      string            `json:"status"`
+	Renewed     bool              `json:"renewed,omitempty"`
 	Refunded    bool              `json:"refunded,omitempty"`
 	ExpiresOn   time.Time         `json:"expires_on,omitzero"` // zero: pay-as-you-go
 	Items       map[string]string `json:"items,omitempty"`
@@ -43,11 +44,13 @@ func (i *Instance) clone() Instance {
 	return c
 }
 
-// allows says why action makes no sense for i now, or "".
-func (i *Instance) allows(action string) string {
+// allows says why the marketplace would not do action to i now, or "".
+func (i *Instance) allows(action string, now time.Time) string {
 	switch {
 	case i.Status == Closed:
 		return "it is released"
+	case action == expiredInstance && i.Renewed && i.ExpiresOn.After(now):
+		return "it was renewed until " + i.ExpiresOn.Format(time.RFC3339) + "; move the clock there first"
 	case action == resumeInstance && i.Status != Expired:
 		return "it is not expired"
 	case action == refundRenewInstance && i.ExpiresOn.IsZero():
@@ -64,7 +67,7 @@ func (i *Instance) happens(m message, zone *time.Location) {
 	}
 	switch m.action {
 	case renewInstance:
-		i.Status, i.Trial = Opened, false
+		i.Status, i.Trial, i.Renewed = Opened, false, true
 		i.expires(m.values["expiredOn"], zone)
 	case refundRenewInstance:
 		i.expires(m.values["expiredOn"], zone)

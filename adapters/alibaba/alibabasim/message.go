@@ -67,7 +67,7 @@ func (m message) instanceID() string {
 	return m.values["instanceId"]
 }
 
-// sellerSide says what of m another site leaves out.
+// international leaves out what the pages of the international site lack.
 func (m message) international() {
 	if m.action == upgradeInstance || m.action == releaseInstance {
 		delete(m.values, "orderId")
@@ -99,7 +99,7 @@ func (s *Simulator) compose(action string, given map[string]string) message {
 	case refundRenewInstance:
 		m.values["expiredOn"] = s.text(i.ExpiresOn.AddDate(0, -1, 0))
 	case upgradeInstance:
-		m.values["orderId"], m.values["skuId"] = s.nextOrder(), otherSKU(i.SKU)
+		m.values["orderId"], m.values["skuId"] = s.nextOrder(), nextSKU(i.SKU)
 	case resumeInstance:
 		m.values["productCode"], m.values["skuId"] = i.ProductCode, i.SKU
 	case releaseInstance:
@@ -290,12 +290,14 @@ func requestID(orderID string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// otherSKU returns a neighbour of sku.
-func otherSKU(sku string) string {
-	if base, ok := strings.CutSuffix(sku, "1"); ok {
-		return base + "2"
+// nextSKU counts up the digits that sku ends with.
+func nextSKU(sku string) string {
+	base := strings.TrimRight(sku, "0123456789")
+	n, err := strconv.ParseInt(sku[len(base):], 10, 64)
+	if err != nil {
+		return sku + "2"
 	}
-	return strings.TrimSuffix(sku, "2") + "1"
+	return fmt.Sprintf("%s%0*d", base, len(sku)-len(base), n+1)
 }
 
 func (s *Simulator) text(t time.Time) string { return t.In(s.listing.zone).Format(time.DateTime) }

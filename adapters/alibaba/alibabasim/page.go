@@ -44,11 +44,6 @@ type view struct {
 	Parked, Stuck int
 }
 
-func (s *Simulator) getPage(w http.ResponseWriter, r *http.Request) {
-	s.showPage(w, http.StatusOK, "")
-	_ = r
-}
-
 func (s *Simulator) showPage(w http.ResponseWriter, status int, problem string) {
 	v := view{
 		Site: "China site", International: s.listing.international(), Listing: string(s.cfg.Listing),

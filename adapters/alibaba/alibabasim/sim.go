@@ -119,7 +119,7 @@ func (s *Simulator) routes() http.Handler {
 	mux.HandleFunc("GET /instances/{id}/login", s.getLogin)
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && !r.URL.Query().Has("Action") {
-			s.getPage(w, r)
+			s.showPage(w, http.StatusOK, "")
 			return
 		}
 		s.serveAPI(w, r)
@@ -201,7 +201,7 @@ func (s *Simulator) Do(id, action string, params map[string]string) (Instance, e
 		s.mu.Unlock()
 		return Instance{}, fmt.Errorf("alibabasim: no instance %q", id)
 	}
-	if why := i.allows(action); why != "" {
+	if why := i.allows(action, s.cfg.Now()); why != "" {
 		s.mu.Unlock()
 		return Instance{}, fmt.Errorf("alibabasim: %s of %s: %s", action, id, why)
 	}
