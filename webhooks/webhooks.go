@@ -33,19 +33,17 @@ type Options struct {
 	Observe func(Record)
 }
 
-// Register routes every method of /webhooks/{listing} and
+// Register routes the methods that HTTP knows of /webhooks/{listing} and
 // /webhooks/{listing}/{endpoint} to the adapters of svc.
 func Register(e *echo.Echo, svc *core.Service, o Options) {
 	r := &receiver{svc: svc, log: o.Log, observe: o.Observe}
 	if r.log == nil {
 		r.log = svc.Log
 	}
-	e.Any("/webhooks/:listing", r.serve)
-	e.Any("/webhooks/:listing/:endpoint", r.serve)
-	for _, path := range []string{"/webhooks/:listing", "/webhooks/:listing/:endpoint"} {
-		e.RouteNotFound(path, r.serve) // methods that Any does not list
-	}
-	e.RouteNotFound("/webhooks/*", r.nowhere)
+	e.Any("/webhooks/:listing", r.base)
+	e.Any("/webhooks/:listing/:endpoint", r.below)
+	e.Any("/webhooks/*", r.nowhere)
+	e.RouteNotFound("/webhooks/*", r.nowhere) // methods that Any does not list
 }
 
 type receiver struct {
@@ -54,18 +52,23 @@ type receiver struct {
 	observe func(Record)
 }
 
+func (r *receiver) base(c echo.Context) error { return r.serve(c, "") }
+
+func (r *receiver) below(c echo.Context) error {
+	endpoint := c.Param("endpoint")
+	if !slices.Contains(endpoints[:], endpoint) {
+		return r.nowhere(c)
+	}
+	return r.serve(c, endpoint)
+}
+
 // serve is the way of one callback: bytes in, one line of log, bytes out.
-func (r *receiver) serve(c echo.Context) error {
-	began := r.svc.Now()
+func (r *receiver) serve(c echo.Context, endpoint string) error {
+	began, req := r.svc.Now(), c.Request()
 	m, ok := r.svc.Marketplace(marketplace.ListingID(c.Param("listing")))
 	if !ok {
 		return r.refuse(c, "unknown_listing", "There is no listing of this name.")
 	}
-	endpoint := c.Param("endpoint")
-	if !routable(c, endpoint) {
-		return r.nowhere(c)
-	}
-	req := c.Request()
 	cb := core.Callback{
 		Listing: m.Listing.ID, Endpoint: endpoint, Method: req.Method, RawQuery: req.URL.RawQuery,
 		Header: req.Header, ReceivedAt: began, RequestID: r.svc.NewID("req"),
@@ -74,13 +77,6 @@ func (r *receiver) serve(c echo.Context) error {
 	sent := write(c.Response(), done.Reply, cb.RequestID)
 	r.record(m, cb, done, sent)
 	return nil
-}
-
-func routable(c echo.Context, endpoint string) bool {
-	if len(c.ParamNames()) < 2 {
-		return true
-	}
-	return slices.Contains(endpoints[:], endpoint)
 }
 
 // carry reads the request and carries it through the program. Whatever happens
