@@ -43,7 +43,8 @@ func (plain) Receive(_ context.Context, cb core.Callback) (marketplace.Event, er
 	case strings.HasPrefix(text, "forged"):
 		return ev, fmt.Errorf("plain: %s: %w", text, core.ErrUnverified)
 	default:
-		ev.Kind, ev.Subject, ev.Account, ev.Rank = marketplace.Activated, text[:min(len(text), 9)], "123456789012", "1"
+		name := text[:min(len(text), 9)]
+		ev.Kind, ev.Subject, ev.Account, ev.Rank = marketplace.Activated, name, "1234-"+name, "1"
 	}
 	return ev, nil
 }
