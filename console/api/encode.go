@@ -82,7 +82,7 @@ func encodeCloudAccount(v core.CloudAccountView) rest.CloudAccount {
 func encodeSubscription(s marketplace.Subscription) rest.Subscription {
 	return rest.Subscription{
 		ID: string(s.ID), Listing: string(s.Listing), ProviderSubscriptionID: providerName(s),
-		CloudAccountID: string(s.Account), Status: rest.SubscriptionStatus(s.Status), SKU: s.SKU,
+		CloudAccountID: string(s.Account), Status: rest.SubscriptionStatus(s.Status), Sku: s.SKU,
 		Quantity: s.Quantity, Trial: s.Trial, ExpiresAt: optionalInstant(s.ExpiresAt),
 		ReplacesID: optional(string(s.Previous)), ReplacedByID: optional(string(s.Next)),
 		CreatedAt: instant(s.CreatedAt), LastEventAt: instant(s.LastEventAt),
@@ -139,7 +139,7 @@ func encodeCallback(e core.JournalEntry) rest.Callback {
 func encodeRequest(e core.JournalEntry) *rest.RawRequest {
 	r := &rest.RawRequest{
 		Method: e.Method, Endpoint: e.Endpoint, RawQuery: e.RawQuery,
-		Body: string(e.Body), BodyEncoding: rest.Utf8,
+		Body: string(e.Body), BodyEncoding: rest.UTF8,
 	}
 	if !utf8.Valid(e.Body) {
 		r.Body, r.BodyEncoding = base64.StdEncoding.EncodeToString(e.Body), rest.Base64
