@@ -352,7 +352,7 @@ func TestBindBuyerTwice(t *testing.T) {
 func TestAPIKeys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	k, secret, err := w.CreateAPIKey(t.Context(), "ci", core.RoleOperator, "")
+	k, secret, err := w.CreateAPIKey(t.Context(), core.Request{}, "ci", core.RoleOperator, "")
 	must(t, err)
 	if a, err := w.Authenticate(t.Context(), secret); err != nil || a.Role != core.RoleOperator {
 		t.Errorf("Authenticate() = %+v, %v", a, err)
