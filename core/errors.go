@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -63,4 +64,9 @@ func NotFound(what, id string) error {
 // state of things or a rule forbids it.
 func Conflict(code, format string, args ...any) error {
 	return &Fault{Err: ErrConflict, Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// IsRetryable reports whether the same request may succeed later.
+func IsRetryable(err error) bool {
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

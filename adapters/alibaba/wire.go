@@ -1,0 +1,37 @@
+package alibaba
+
+// createAnswer answers createInstance. InstanceID "0" means "not yet".
+type createAnswer struct {
+	InstanceID string            `json:"instanceId"`
+	AppInfo    *appInfo          `json:"appInfo,omitempty"`
+	Info       map[string]string `json:"info,omitempty"` // shown to the buyer
+	Message    string            `json:"message,omitempty"`
+}
+
+// appInfo is shown to the buyer, so it never holds a password.
+type appInfo struct {
+	FrontEndURL string `json:"frontEndUrl"`
+	AdminURL    string `json:"adminUrl"`
+	AuthURL     string `json:"authUrl"`
+}
+
+// successAnswer answers everything else. Success is true, or "true" where that
+// is configured.
+type successAnswer struct {
+	Success any    `json:"success"`
+	Message string `json:"message,omitempty"`
+}
+
+// failedNotifications is the answer of DescribeFailedNotifications.
+type failedNotifications struct {
+	TotalCount       int            `json:"TotalCount"`
+	NotificationList []notification `json:"NotificationList"`
+}
+
+// notification is a message that could not be delivered. Message holds its
+// parameters as a JSON object.
+type notification struct {
+	NotificationRequestID string `json:"NotificationRequestId"`
+	Action                string `json:"Action"`
+	Message               string `json:"Message"`
+}
