@@ -127,9 +127,13 @@ func Open(s core.Settings) (core.Marketplace, error) {
 	if err != nil {
 		return core.Marketplace{}, err
 	}
+	return a.marketplace(), nil
+}
+
+func (a *Adapter) marketplace() core.Marketplace {
 	m := core.Marketplace{
 		Listing: core.Listing{
-			ID: s.Listing, Provider: Provider,
+			ID: a.listing, Provider: Provider,
 			Currency: a.cfg.Currency, OnRelease: a.cfg.OnRelease,
 		},
 		Adapter: a,
@@ -138,9 +142,9 @@ func Open(s core.Settings) (core.Marketplace, error) {
 		m.Completer = a
 	}
 	if a.cfg.SQSQueueURL != "" {
-		m.Feed = &feed{listing: s.Listing, queue: a.cfg.SQSQueueURL, sqs: a.cloud.sqs, now: a.now, log: a.log}
+		m.Feed = &feed{listing: a.listing, queue: a.cfg.SQSQueueURL, sqs: a.cloud.sqs, now: a.now, log: a.log}
 	}
-	return m, nil
+	return m
 }
 
 func open(s core.Settings) (*Adapter, error) {

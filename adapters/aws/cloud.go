@@ -3,12 +3,12 @@ package aws
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	entitlement "github.com/aws/aws-sdk-go-v2/service/marketplaceentitlementservice"
@@ -34,7 +34,7 @@ type cloud struct {
 func newCloud(ctx context.Context, c Config) (cloud, error) {
 	opts := []func(*config.LoadOptions) error{
 		config.WithRegion(c.Region),
-		config.WithHTTPClient(&http.Client{Timeout: callWithin}),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(callWithin)), // it heeds AWS_CA_BUNDLE
 		config.WithRetryer(newRetryer),
 	}
 	if c.AccessKeyID != "" {

@@ -146,7 +146,7 @@ func newURLRules(c Config) urlRules {
 	origin := `\A(?:` + strings.Join(origins, "|") + `)`
 	return urlRules{
 		cert:    regexp.MustCompile(origin + `/SimpleNotificationService-[0-9a-f]{1,64}\.pem\z`),
-		confirm: regexp.MustCompile(origin + `/\?([a-zA-Z0-9%=&:._+*-]{1,4096})\z`),
+		confirm: regexp.MustCompile(origin + `/\?([a-zA-Z0-9%=&:._+*-]+)\z`),
 	}
 }
 
