@@ -75,30 +75,18 @@ func checkFault(t *testing.T, spec string, stop bool) {
 	}
 	s := open(t, path)
 	for _, name := range acked {
-		if !has(t, s, name) {
+		if !settingThere(t, s, name) {
 			t.Errorf("%s was acknowledged and is gone", name)
 		}
 	}
 	for i, name := range refused {
-		if has(t, s, name) && (i > 0 || !stop) {
+		if settingThere(t, s, name) && (i > 0 || !stop) {
 			t.Errorf("%s was refused and is there", name)
 		}
 	}
 	if err := s.Check(t.Context()); err != nil {
 		t.Errorf("Check() = %v", err)
 	}
-}
-
-// has reports whether a setting is stored.
-func has(t *testing.T, s core.Store, name string) bool {
-	t.Helper()
-	_, err := core.InView(t.Context(), s, func(ctx context.Context, tx core.ReadTx) (string, error) {
-		return tx.Setting(ctx, name)
-	})
-	if err != nil && !errors.Is(err, core.ErrNotFound) {
-		t.Errorf("Setting(%s) = %v", name, err)
-	}
-	return err == nil
 }
 
 // runFaultChild returns the deliveries that a child acknowledged and refused,
@@ -137,7 +125,7 @@ func faultChild(spec string) {
 	var nr, n, errno int
 	var path string
 	fmt.Sscan(spec, &nr, &n, &errno, &path)
-	s, err := bolt.Open(path, bolt.Options{})
+	s, err := bolt.Open(path)
 	if err == nil {
 		err = failCall(nr, n, syscall.Errno(errno))
 	}
@@ -285,7 +273,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		break
 	}
-	if has(t, s, fmt.Sprintf("setting-%04d", stored)) || !has(t, s, fmt.Sprintf("setting-%04d", stored-1)) {
+	if settingThere(t, s, fmt.Sprintf("setting-%04d", stored)) || !settingThere(t, s, fmt.Sprintf("setting-%04d", stored-1)) {
 		t.Error("the store holds other settings than those it took")
 	}
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=8m"); err != nil {
