@@ -38,6 +38,11 @@ type page struct {
 
 const again = "Go back to the cloud console and choose “Login directly” again."
 
+var unknownPage = page{
+	Status: http.StatusNotFound, Title: "This purchase is not known here",
+	Text: "If you just bought it, wait a minute. " + again,
+}
+
 // signInPage decides what a buyer sees. A status of 303 means the landing page.
 func signInPage(cb core.Callback, ev marketplace.Event, out core.Outcome, err error) page {
 	if err != nil {
@@ -48,10 +53,7 @@ func signInPage(cb core.Callback, ev marketplace.Event, out core.Outcome, err er
 	case out.Result == marketplace.Replayed:
 		return page{Status: http.StatusGone, Title: "This link was used already", Text: again}
 	case out.Result == marketplace.Waiting || sub != nil && !sub.Known():
-		return page{
-			Status: http.StatusNotFound, Title: "This purchase is not known here yet",
-			Text: "Wait a minute, then try again. " + again,
-		}
+		return unknownPage
 	case sub != nil && sub.Status == marketplace.StatusFrozen:
 		return page{
 			Status: http.StatusForbidden, Title: "Your subscription is paused",
@@ -62,6 +64,8 @@ func signInPage(cb core.Callback, ev marketplace.Event, out core.Outcome, err er
 			Status: http.StatusForbidden, Title: "Your subscription has ended",
 			Text: "Buy it again in the cloud marketplace to go on.",
 		}
+	case sub == nil && out.Result == marketplace.Refused:
+		return unknownPage
 	case ev.Kind == marketplace.SignIn && out.Landing != "" && welcome(out.Result):
 		return page{Status: http.StatusSeeOther}
 	}
@@ -81,10 +85,7 @@ func failurePage(cb core.Callback, err error) page {
 	case errors.Is(err, core.ErrExpired):
 		return page{Status: http.StatusGone, Title: "This link has expired", Text: again}
 	case errors.Is(err, core.ErrNotFound):
-		return page{
-			Status: http.StatusNotFound, Title: "This purchase is not known here",
-			Text: "If you just bought it, wait a minute. " + again,
-		}
+		return unknownPage
 	case errors.Is(err, core.ErrNotUsable):
 		return page{
 			Status: http.StatusForbidden, Title: "Your subscription cannot be used now",
