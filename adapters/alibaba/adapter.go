@@ -245,7 +245,7 @@ func (m Metering) check() error {
 	if m.Key != "" && !slices.Contains(meteringKeys, m.Key) {
 		errs = append(errs, fmt.Errorf("metering.key: %q is not one of %v", m.Key, meteringKeys))
 	}
-	if m.UnitAmount != "" && (!decimalPattern.MatchString(m.UnitAmount) || strings.Trim(m.UnitAmount, "0.") == "") {
+	if u := m.UnitAmount; u != "" && (!decimalPattern.MatchString(u) || strings.Trim(u, "0.") == "") {
 		errs = append(errs, fmt.Errorf("metering.unit_amount: %q is not a positive decimal", m.UnitAmount))
 	}
 	if m.Cycle != "" && m.Cycle != "hourly" && m.Cycle != "daily" {
@@ -291,7 +291,7 @@ func parseEndpoint(c Config, dev bool) (endpoint, error) {
 		text = "https://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery != "" {
 		return e, fmt.Errorf("%q is neither a host nor a URL without a path", c.Endpoint)
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !dev && !loopback(u.Hostname())) {

@@ -23,7 +23,8 @@ func (a *Adapter) browser(cb core.Callback, ev marketplace.Event, out core.Outco
 		return core.Reply{Status: p.Status, Header: h}
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	withHints(h, p.Status, "GET")
 	p.Request = cb.RequestID
@@ -57,7 +58,7 @@ func signInPage(cb core.Callback, ev marketplace.Event, out core.Outcome, err er
 	case sub != nil && sub.Status == marketplace.StatusFrozen:
 		return page{
 			Status: http.StatusForbidden, Title: "Your subscription is paused",
-			Text: "Its term is over or a payment is due. Renew it in the cloud console; your data is kept.",
+			Text: "Its term is over or a payment is due. Your data is kept: renew it in the cloud console.",
 		}
 	case sub != nil && (sub.Status == marketplace.StatusEnding || sub.Status == marketplace.StatusEnded):
 		return page{

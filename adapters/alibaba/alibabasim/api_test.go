@@ -18,13 +18,14 @@ func TestAPIRefuses(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	made, err := New(sim.Config{
-		Listing: "ali", Now: func() time.Time { return now },
+		Listing: "ali", Now: time.Now,
 		Raw: json.RawMessage(`{"product_code":"cmgj1","spi_key":"k","access_key_id":"ak","access_key_secret":"sk"}`),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = made.Close() }()
+	made.(*Simulator).wall = func() time.Time { return now }
 	call := func(change func(url.Values), after func(url.Values)) (int, string) {
 		v := url.Values{
 			"AccessKeyId": {"ak"}, "Action": {"DescribeFailedNotifications"}, "Format": {"JSON"},

@@ -25,6 +25,9 @@ type Simulator struct {
 	listing listing
 	sender  *sim.Sender
 	handler http.Handler
+	// wall is the machine's clock, which signs the calls of the API: the SDK
+	// takes no other, however the program's own clock is moved.
+	wall func() time.Time
 
 	mu           sync.Mutex
 	rnd          *rand.Rand
@@ -80,7 +83,7 @@ func New(cfg sim.Config) (sim.Simulator, error) {
 		return nil, fmt.Errorf("alibabasim: configuration of %q: %w", cfg.Listing, err)
 	}
 	s := &Simulator{
-		cfg: cfg, listing: l, sender: sim.NewSender(cfg), key: l.SPIKey,
+		cfg: cfg, listing: l, sender: sim.NewSender(cfg), wall: time.Now, key: l.SPIKey,
 		rnd:       rand.New(rand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
 		instances: map[string]*Instance{}, nonces: map[string]time.Time{},
 	}

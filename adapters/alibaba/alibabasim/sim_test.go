@@ -166,9 +166,7 @@ func newBench(t *testing.T, site string, cfg sim.Config) *bench {
 	}
 	b.adapter = b.market.Adapter
 	cfg.Listing, cfg.Raw, cfg.Target, cfg.BaseURL = "ali", raw, seller.URL, simServer.URL
-	if cfg.Now == nil {
-		cfg.Now = b.clock.now
-	}
+	cfg.Now = b.clock.now
 	simulator, err := alibabasim.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -338,8 +336,7 @@ func TestRetriesEndAndAreReset(t *testing.T) {
 // A message that could not be delivered is pulled, once.
 func TestFeed(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, "cn", sim.Config{Compress: 1e8, Now: time.Now}) // the SDK signs with the real time
-	b.clock.advance(time.Since(b.clock.now()))
+	b := newBench(t, "cn", sim.Config{Compress: 1e8})
 	b.before = func(cb core.Callback) (int, string) {
 		if strings.Contains(cb.RawQuery, "orderPay") {
 			return http.StatusInternalServerError, ""
