@@ -106,7 +106,7 @@ type Adapter struct {
 
 	publicURL string
 	authURL   string
-	notes     map[string]string
+	notes     *info
 	asString  bool
 	succeeded []byte // the answer to everything that simply went well
 }
@@ -146,7 +146,7 @@ func newAdapter(s core.Settings, c Config, p parsed) *Adapter {
 		zone: p.zone, ssoWindow: p.ssoWindow, byArrival: c.OrderByArrival, now: s.Now,
 		quantity:  []string{"AccountQuantity", "Count"},
 		publicURL: strings.TrimRight(s.PublicURL, "/"),
-		notes:     map[string]string{"Notes": c.Notes}, asString: c.SuccessAsString,
+		notes:     &info{c.Notes}, asString: c.SuccessAsString,
 	}
 	if c.SPIKeyPrevious != "" {
 		a.keys = append(a.keys, c.SPIKeyPrevious)
