@@ -8,10 +8,6 @@ import (
 
 	"cloudsettle/adapters/alibaba"
 	"cloudsettle/adapters/alibaba/alibabasim"
-	"cloudsettle/adapters/aws"
-	"cloudsettle/adapters/aws/awssim"
-	"cloudsettle/adapters/huawei"
-	"cloudsettle/adapters/huawei/huaweisim"
 	"cloudsettle/adapters/internal/sim"
 	"cloudsettle/core"
 	"cloudsettle/core/marketplace"
@@ -37,9 +33,18 @@ type kind struct {
 // kinds has one line for each marketplace. Adding one is adding a folder and
 // a line here; nothing else in the program names a provider.
 var kinds = map[marketplace.Provider]kind{
-	"aws":     {aws.Open, awssim.New, workspace.Lock},
-	"alibaba": {alibaba.Open, alibabasim.New, workspace.SettleByWallet},
-	"huawei":  {huawei.Open, huaweisim.New, workspace.Lock},
+	"alibaba": {alibaba.Open, simulate(alibabasim.New), workspace.SettleByWallet},
+}
+
+// simulate makes a simulator's own constructor one of the interface.
+func simulate[S sim.Simulator](start func(sim.Config) (S, error)) func(sim.Config) (sim.Simulator, error) {
+	return func(c sim.Config) (sim.Simulator, error) {
+		s, err := start(c)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 }
 
 // Names returns the providers in byte order.

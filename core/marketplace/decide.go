@@ -144,14 +144,11 @@ func (s *Subscription) expiresAnew(f Fact) bool {
 	return s.Status == StatusActive && !s.answered(f)
 }
 
-// resumesAnew tells a second resumption, or a second payment of arrears, from a
-// repeat of the first, which some marketplaces send as the same bytes: a
-// frozen subscription is one that the first did not lift.
+// resumesAnew tells a second resumption from a repeat of the first, which some
+// marketplaces send as the same bytes: a frozen subscription is one that the
+// first did not lift. Renewals name their order, so a repeat of one is a repeat.
 func (s *Subscription) resumesAnew(f Fact) bool {
-	if s.Status != StatusFrozen {
-		return false
-	}
-	return f.Kind == Resumed && f.Rank == "" || f.Kind == Renewed && !s.hasTerm()
+	return f.Kind == Resumed && f.Rank == "" && s.Status == StatusFrozen
 }
 
 // compareFacts orders facts by kind and key, so that equal sets have equal bytes.
