@@ -7,30 +7,21 @@ import (
 )
 
 // A second freeze is lifted by what looks like a repeat of what lifted the
-// first: neither a resumption nor a payment of arrears says which it is.
+// first: a resumption does not say which it is.
 func TestDecideLiftsASecondFreeze(t *testing.T) {
 	t.Parallel()
-	payg := marketplace.Event{Kind: marketplace.Activated, Account: "1", SKU: "payg"}
-	for _, tc := range []struct {
-		name         string
-		bought, lift marketplace.Event
-	}{
-		{"Resumed", bought, marketplace.Event{Kind: marketplace.Resumed}},
-		{"ArrearsPaid", payg, marketplace.Event{Kind: marketplace.Renewed, Key: "1", Rank: "1"}},
-	} {
-		sub := apply([]marketplace.Event{tc.bought}, day(0))
-		expired := marketplace.Event{Kind: marketplace.Expired}
-		for n := range 3 {
-			var result marketplace.Result
-			if sub, _ = marketplace.Decide(sub, expired, day(10*n+1), "cb"); sub.Status != marketplace.StatusFrozen {
-				t.Fatalf("%s: after expiry %d: %s, want frozen", tc.name, n, sub.Status)
-			}
-			if sub, _ = marketplace.Decide(sub, tc.lift, day(10*n+2), "cb"); sub.Status != marketplace.StatusActive {
-				t.Fatalf("%s: after lift %d: %s, want active", tc.name, n, sub.Status)
-			}
-			if sub, result = marketplace.Decide(sub, tc.lift, day(10*n+2), "cb"); result != marketplace.Duplicate {
-				t.Errorf("%s: repeat of lift %d: %s, want duplicate", tc.name, n, result)
-			}
+	sub := apply([]marketplace.Event{bought}, day(0))
+	expired, resumed := marketplace.Event{Kind: marketplace.Expired}, marketplace.Event{Kind: marketplace.Resumed}
+	for n := range 3 {
+		var result marketplace.Result
+		if sub, _ = marketplace.Decide(sub, expired, day(10*n+1), "cb"); sub.Status != marketplace.StatusFrozen {
+			t.Fatalf("after expiry %d: %s, want frozen", n, sub.Status)
+		}
+		if sub, _ = marketplace.Decide(sub, resumed, day(10*n+2), "cb"); sub.Status != marketplace.StatusActive {
+			t.Fatalf("after resumption %d: %s, want active", n, sub.Status)
+		}
+		if sub, result = marketplace.Decide(sub, resumed, day(10*n+2), "cb"); result != marketplace.Duplicate {
+			t.Errorf("repeat of resumption %d: %s, want duplicate", n, result)
 		}
 	}
 }
