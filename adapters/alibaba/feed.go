@@ -15,8 +15,8 @@ import (
 
 // Limits of one poll.
 const (
-	pageSize = 50 // messages a page; the largest is not documented
-	maxPages = 20 // a thousand messages; the next poll takes the rest
+	pageSize = 10  // messages a page, as in the sample; the largest is not documented
+	maxPages = 100 // a thousand messages; the next poll takes the rest
 )
 
 // handler applies a callback durably.

@@ -60,7 +60,7 @@ func signInPage(cb core.Callback, ev marketplace.Event, out core.Outcome, err er
 			Status: http.StatusForbidden, Title: "Your subscription is paused",
 			Text: "Its term is over or a payment is due. Your data is kept: renew it in the cloud console.",
 		}
-	case sub != nil && (sub.Status == marketplace.StatusEnding || sub.Status == marketplace.StatusEnded):
+	case sub != nil && (sub.Status == marketplace.StatusEnded || sub.Status == marketplace.StatusEnding):
 		return page{
 			Status: http.StatusForbidden, Title: "Your subscription has ended",
 			Text: "Buy it again in the cloud marketplace to go on.",

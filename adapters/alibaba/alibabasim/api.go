@@ -192,7 +192,7 @@ func withoutRequest(values map[string]string) map[string]string {
 func (s *Simulator) confirmNotification(f url.Values) (map[string]any, *apiError) {
 	id := f.Get("NotificationRequestId")
 	if id == "" {
-		return nil, &apiError{http.StatusBadRequest, "MissingNotificationRequestId", "NotificationRequestId is mandatory."}
+		return nil, &apiError{http.StatusBadRequest, "MissingNotificationRequestId", "It is mandatory."}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
