@@ -2,9 +2,11 @@ package huawei
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,6 +16,9 @@ import (
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
 )
+
+// provider is the short name of this marketplace.
+const provider marketplace.Provider = "huawei"
 
 // Defaults of the configuration.
 const (
@@ -75,8 +80,11 @@ type Metering struct {
 // duration reads Go's notation of durations, such as "60s".
 type duration time.Duration
 
-// UnmarshalText parses a duration.
+// UnmarshalText parses a duration; an empty one is "not stated".
 func (d *duration) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
 	v, err := time.ParseDuration(string(b))
 	*d = duration(v)
 	return err
@@ -126,25 +134,30 @@ func Open(s core.Settings) (core.Marketplace, error) {
 	}, nil
 }
 
+// decode reads the configuration strictly and fills in the defaults.
 func decode(raw json.RawMessage) (Config, error) {
-	cfg := Config{
-		Provider: "huawei",
-		Site:     "cn", EncryptType: "1", TimeZone: "UTC", OnRelease: workspace.SettleByWallet,
-		MaxSkew: duration(defaultMaxSkew), V1MaxSkew: duration(defaultV1MaxSkew),
-	}
+	var c Config
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&cfg); err != nil {
-		return cfg, fmt.Errorf("huawei: configuration: %w", err)
+	if err := d.Decode(&c); err != nil {
+		return c, fmt.Errorf("huawei: configuration: %w", err)
 	}
-	if cfg.Currency == "" {
-		cfg.Currency = currencies(cfg.Site)
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return c, errors.New("huawei: configuration: more than one JSON value")
 	}
-	return cfg, nil
+	c.Provider = cmp.Or(c.Provider, provider)
+	c.Site = cmp.Or(c.Site, "cn")
+	c.EncryptType = cmp.Or(c.EncryptType, "1")
+	c.TimeZone = cmp.Or(c.TimeZone, "UTC")
+	c.OnRelease = cmp.Or(c.OnRelease, workspace.SettleByWallet)
+	c.MaxSkew = cmp.Or(c.MaxSkew, duration(defaultMaxSkew))
+	c.V1MaxSkew = cmp.Or(c.V1MaxSkew, duration(defaultV1MaxSkew))
+	c.Currency = cmp.Or(c.Currency, currency(c.Site))
+	return c, nil
 }
 
-// currencies returns what orders of a site are priced in.
-func currencies(site string) string {
+// currency returns what orders of a site are priced in.
+func currency(site string) string {
 	switch site {
 	case "intl":
 		return "USD"
@@ -184,25 +197,33 @@ func (c Config) secrets() []secret {
 // validate finds all problems at once and returns the zone.
 func (c Config) validate(s core.Settings) (*time.Location, error) {
 	zone, err := time.LoadLocation(c.TimeZone)
-	problems := []error{
+	return zone, errors.Join(
 		fault(err != nil, "time_zone: %q is not known", c.TimeZone),
-		fault(!slices.Contains([]string{"cn", "intl", "eu"}, c.Site), "site: %q is not cn, intl or eu", c.Site),
 		fault(c.ID != "" && c.ID != s.Listing, "id: %q is not the listing %q", c.ID, s.Listing),
-		fault(c.Key == "", "key: missing"),
-		fault(c.KeyPrevious != "" && c.KeyPrevious == c.Key, "key_previous: the same as key"),
-		fault(c.OrderNotifyKey != "" && c.OrderNotifyKey == c.Key, "order_notify_key: the same as key"),
-		fault(c.AccessKeyID == "", "access_key_id: missing"),
-		fault(c.SecretAccessKey == "", "secret_access_key: missing"),
+		fault(c.Provider != provider, "provider: %q is not %s", c.Provider, provider),
+		fault(!slices.Contains([]string{"cn", "intl", "eu"}, c.Site), "site: %q is not cn, intl or eu", c.Site),
 		fault(c.EncryptType != "1" && c.EncryptType != "2", "encrypt_type: %q is not 1 or 2", c.EncryptType),
 		fault(!c.MaxSkew.sane(), "max_skew: not between 1s and %s", maxMaxSkew),
 		fault(!c.V1MaxSkew.sane(), "v1_max_skew: not between 1s and %s", maxMaxSkew),
 		fault(len(c.Currency) != 3, "currency: %q is not three letters", c.Currency),
 		fault(c.OnRelease != workspace.SettleByWallet && c.OnRelease != workspace.Lock,
 			"on_release: %q is not %s or %s", c.OnRelease, workspace.SettleByWallet, workspace.Lock),
+		fault(!positive(c.Metering.UnitAmount), "metering.unit_amount: %q is not a positive amount", c.Metering.UnitAmount),
 		fault(!reachable(c.Endpoint, s.Dev), "endpoint: %q is not an https:// address", c.Endpoint),
 		fault(s.PublicURL == "", "public_url: missing"),
-	}
-	return zone, errors.Join(problems...)
+		fault(s.Now == nil, "settings: no clock"),
+		c.validateKeys(),
+	)
+}
+
+func (c Config) validateKeys() error {
+	return errors.Join(
+		fault(c.Key == "", "key: missing"),
+		fault(c.KeyPrevious != "" && c.KeyPrevious == c.Key, "key_previous: the same as key"),
+		fault(c.OrderNotifyKey != "" && c.OrderNotifyKey == c.Key, "order_notify_key: the same as key"),
+		fault(c.AccessKeyID == "", "access_key_id: missing"),
+		fault(c.SecretAccessKey == "", "secret_access_key: missing"),
+	)
 }
 
 func fault(wrong bool, format string, args ...any) error {
@@ -214,6 +235,12 @@ func fault(wrong bool, format string, args ...any) error {
 
 func (d duration) sane() bool {
 	return time.Duration(d) >= time.Second && time.Duration(d) <= maxMaxSkew
+}
+
+// positive reports whether s is empty or a decimal above zero.
+func positive(s string) bool {
+	whole, fraction, _ := strings.Cut(s, ".")
+	return s == "" || strings.Trim(whole+fraction, "0123456789") == "" && strings.Trim(whole+fraction, "0") != ""
 }
 
 // reachable reports whether endpoint is empty or an address that may be called:

@@ -86,7 +86,8 @@ func TestOpenNamesEveryProblem(t *testing.T) {
 	t.Parallel()
 	_, err := Open(settings(t, map[string]any{
 		"site": "moon", "key": "", "access_key_id": "", "secret_access_key": "", "endpoint": "ftp://x",
-		"currency": "yuan", "on_release": "shrug", "time_zone": "Mars/Base", "max_skew": "0s",
+		"currency": "yuan", "on_release": "shrug", "time_zone": "Mars/Base", "max_skew": "1ms", "provider": "aws",
+		"metering":    map[string]any{"unit_amount": "0.00"},
 		"v1_max_skew": "9999h", "encrypt_type": "3", "id": "other",
 	}))
 	if err == nil {
@@ -94,7 +95,7 @@ func TestOpenNamesEveryProblem(t *testing.T) {
 	}
 	for _, key := range []string{
 		"site", "key", "access_key_id", "secret_access_key", "endpoint", "currency", "on_release",
-		"time_zone", "max_skew", "v1_max_skew", "encrypt_type", "id",
+		"time_zone", "max_skew", "v1_max_skew", "encrypt_type", "id", "provider", "metering.unit_amount",
 	} {
 		if !strings.Contains(err.Error(), "huawei: configuration: "+key+":") {
 			t.Errorf("Open(nonsense) = %v, want it to name %s", err, key)

@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 
 func TestDurable(t *testing.T) {
 	storetest.RunDurable(t, storetest.Durable{
-		Open:  func(path string) (core.Store, error) { return bolt.Open(path, bolt.Options{}) },
+		Open:  func(path string) (core.Store, error) { return bolt.Open(path) },
 		Place: func(t *testing.T) string { return place(t) },
 		Renew: func(path string) error {
 			return inFile(path, func(tx *bbolt.Tx) error {
@@ -39,7 +39,7 @@ func place(t testing.TB) string { return filepath.Join(t.TempDir(), "data", "clo
 // open opens the store at path and closes it after the test.
 func open(t testing.TB, path string) *bolt.Store {
 	t.Helper()
-	s, err := bolt.Open(path, bolt.Options{})
+	s, err := bolt.Open(path)
 	if err != nil {
 		t.Fatalf("Open(%q) = %v", path, err)
 	}

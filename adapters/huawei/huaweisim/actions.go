@@ -132,6 +132,7 @@ func (s *Sim) refresh(i *Instance, p map[string]string) (*call, error) {
 	if t := p["expireTime"]; t != "" {
 		i.ExpiresAt = parseTime(t)
 	}
+	i.retermed = true
 	o := s.follow(i, kind, p)
 	if i.Version == 1 {
 		fields := map[string]any{

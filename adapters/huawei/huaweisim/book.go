@@ -53,8 +53,9 @@ type Instance struct {
 	Confirmed    bool      `json:"confirmed"` // queryInstance was answered with it
 	FrontEndURL  string    `json:"front_end_url,omitempty"`
 
-	terms []time.Time // before each renewal that can be taken back
-	queue []*call     // that freeze or thaw, the first one under way
+	retermed bool        // its term was changed after the purchase
+	terms    []time.Time // before each renewal that can be taken back
+	queue    []*call     // that freeze or thaw, the first one under way
 }
 
 // Status returns the state that the program should know.

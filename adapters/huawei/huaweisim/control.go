@@ -7,6 +7,9 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
+
+	"cloudsettle/adapters/internal/sim"
 )
 
 // maxForm bounds what the control API reads.
@@ -18,7 +21,8 @@ const maxForm = 64 << 10
 //	GET  /_sim/attempts                     what was delivered
 //	POST /_sim/orders                       buys: the parameters of newInstance, and lines
 //	POST /_sim/instances/{id}/{action}      see actions
-//	POST /_sim/faults                       {"order_query":"slow|500|404|nobuyer|","cadence":"burst|hourly"}
+//	POST /_sim/faults                       {"order_query":"slow|500|404|nobuyer|","cadence":"burst|hourly",
+//	                                        "repeat":"0.3","delay":"0.3","drop_reply":"0.2"}
 //	POST /_sim/rotate-key                   {"key":"…"}
 //	POST /_sim/restart                      sends what was given up again
 //
@@ -87,6 +91,7 @@ type State struct {
 	Stopped    []string   `json:"stopped"` // activities of calls that were given up
 	OrderQuery string     `json:"order_query"`
 	Cadence    string     `json:"cadence"`
+	Faults     sim.Faults `json:"faults"`
 }
 
 // State returns a copy of what the simulator holds to be true.
@@ -96,6 +101,7 @@ func (s *Sim) State() State {
 	st := State{
 		Orders: []Order{}, Instances: []Instance{}, Stopped: []string{},
 		Violations: append([]string{}, s.violations...), OrderQuery: s.orderQuery, Cadence: s.cadence,
+		Faults: s.sender.Faults(),
 	}
 	for _, o := range s.orders {
 		c := *o
@@ -147,6 +153,8 @@ func (s *Sim) Act(instanceID, action string, p map[string]string) error {
 		return fmt.Errorf("huaweisim: instance %q has ended", instanceID)
 	case i.Version == 1 && action == "check":
 		return errors.New("huaweisim: version 1 has no check before a change")
+	case i.Version == 1 && action == "expire" && i.retermed && i.ExpiresAt.After(s.cfg.Now()):
+		return fmt.Errorf("huaweisim: the term lasts until %s; what was renewed does not expire before", i.ExpiresAt)
 	}
 	switch action {
 	case "freeze", "thaw":
@@ -200,7 +208,8 @@ func (s *Sim) renew(i *Instance, p map[string]string) error {
 	return nil
 }
 
-// Misbehave switches how Query order fails and how callbacks are repeated.
+// Misbehave switches how Query order fails, how callbacks are repeated, and the
+// probabilities of what networks do: repeat, delay and drop_reply.
 func (s *Sim) Misbehave(p map[string]string) error {
 	query, hasQuery := p["order_query"]
 	if p["repair"] != "" { // the page's form cannot send an empty value
@@ -213,6 +222,11 @@ func (s *Sim) Misbehave(p map[string]string) error {
 	case hasCadence && cadence != "burst" && cadence != "hourly":
 		return fmt.Errorf("huaweisim: cadence %q is not burst or hourly", cadence)
 	}
+	faults, err := probabilities(s.sender.Faults(), p)
+	if err != nil {
+		return err
+	}
+	s.sender.SetFaults(faults)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if hasQuery {
@@ -222,6 +236,24 @@ func (s *Sim) Misbehave(p map[string]string) error {
 		s.cadence = cadence
 	}
 	return nil
+}
+
+// probabilities returns f with what p names.
+func probabilities(f sim.Faults, p map[string]string) (sim.Faults, error) {
+	for name, to := range map[string]*float64{
+		"repeat": &f.Repeat, "delay": &f.Delay, "drop_reply": &f.DropReply,
+	} {
+		v, given := p[name]
+		if !given {
+			continue
+		}
+		n, err := strconv.ParseFloat(v, 64)
+		if err != nil || !(n >= 0 && n < 1) {
+			return f, fmt.Errorf("huaweisim: %s: %q is not a probability below 1", name, v)
+		}
+		*to = n
+	}
+	return f, nil
 }
 
 // RotateKey signs with another key from now on.
