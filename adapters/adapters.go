@@ -8,6 +8,10 @@ import (
 
 	"cloudsettle/adapters/alibaba"
 	"cloudsettle/adapters/alibaba/alibabasim"
+	"cloudsettle/adapters/aws"
+	"cloudsettle/adapters/aws/awssim"
+	"cloudsettle/adapters/huawei"
+	"cloudsettle/adapters/huawei/huaweisim"
 	"cloudsettle/adapters/internal/sim"
 	"cloudsettle/core"
 	"cloudsettle/core/marketplace"
@@ -33,7 +37,9 @@ type kind struct {
 // kinds has one line for each marketplace. Adding one is adding a folder and
 // a line here; nothing else in the program names a provider.
 var kinds = map[marketplace.Provider]kind{
+	"aws":     {aws.Open, simulate(awssim.New), workspace.Lock},
 	"alibaba": {alibaba.Open, simulate(alibabasim.New), workspace.SettleByWallet},
+	"huawei":  {huawei.Open, simulate(huaweisim.New), workspace.Lock},
 }
 
 // simulate makes a simulator's own constructor one of the interface.

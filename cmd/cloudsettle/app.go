@@ -48,7 +48,7 @@ func openApp(ctx context.Context, cfg Config, dev *devTools, log *slog.Logger) (
 	if err := cfg.Validate(dev != nil); err != nil {
 		return nil, err
 	}
-	a := &app{cfg: cfg, dev: dev, log: log, now: time.Now}
+	a := &app{cfg: cfg, dev: dev, log: log, now: func() time.Time { return time.Now().UTC() }}
 	if dev != nil {
 		a.now = dev.clock.Now
 	}

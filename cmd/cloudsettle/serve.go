@@ -5,17 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"time"
-
-	"github.com/labstack/echo/v4"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"cloudsettle/console/api"
-	"cloudsettle/console/dev"
-	"cloudsettle/console/landing"
-	"cloudsettle/webhooks"
 )
 
 // serveCmd runs the server.
@@ -27,7 +17,7 @@ type serveCmd struct {
 const bootstrapKey = "CLOUDSETTLE_BOOTSTRAP_API_KEY" //nolint:gosec // a name, not a key
 
 // Run serves until it is interrupted.
-func (c *serveCmd) Run(ctx context.Context, s *streams) error {
+func (c *serveCmd) Run(ctx context.Context, s *streams) (err error) {
 	base := map[string]any{}
 	if c.Dev {
 		base = devBase(s.config)

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -67,13 +68,25 @@ func fieldFault(e *openapi3.SchemaError, at string) core.FieldFault {
 	if at != "" {
 		path = strings.TrimSuffix(at+"/"+path, "/")
 	}
+	if name, unknown := unknownField(e.Reason); unknown {
+		return core.FieldFault{Field: strings.TrimPrefix(path+"/"+name, "/"), Detail: "is not a field of this body"}
+	}
 	switch {
 	case e.SchemaField == "required":
 		return core.FieldFault{Field: path, Detail: "is required"}
-	case strings.HasSuffix(e.Reason, "is unsupported"):
-		return core.FieldFault{Field: path, Detail: "is not a field of this body"}
 	case e.SchemaField == "pattern":
 		return core.FieldFault{Field: path, Detail: "does not have the form that the API's description gives"}
 	}
 	return core.FieldFault{Field: path, Detail: e.Reason}
+}
+
+// unknownField finds the name of a field that the schema does not have. The
+// validator (kin-openapi v0.152.0) tells it only in words.
+func unknownField(reason string) (string, bool) {
+	quoted, ok := strings.CutSuffix(strings.TrimPrefix(reason, "property "), " is unsupported")
+	if !ok {
+		return "", false
+	}
+	name, err := strconv.Unquote(quoted)
+	return name, err == nil
 }
