@@ -20,7 +20,7 @@ func Open(ctx context.Context, url string) (core.Store, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("open the store: %w", ctx.Err())
 	case ok && scheme == "bolt" && rest != "":
-		return bolt.Open(rest, bolt.Options{})
+		return bolt.Open(rest)
 	default:
 		return nil, core.Invalid("invalid_store",
 			"the store must be given as bolt:PATH, not as %q", withoutUser(scheme, ok))

@@ -9,6 +9,7 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,8 +121,8 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (int64, error) {
 	}
 	defer tx.Rollback()
 	n, err := tx.WriteTo(&stoppable{ctx, w})
-	if err != nil {
-		return n, fmt.Errorf("bolt: backup: %w", err)
+	if err != nil { // bbolt does not wrap all that the writer returns
+		return n, fmt.Errorf("bolt: backup: %w", cmp.Or(ctx.Err(), err))
 	}
 	return n, nil
 }

@@ -157,6 +157,7 @@ func (w *writer) loop() {
 // turn runs and commits one group; false means that there will be no more.
 func (w *writer) turn() bool {
 	if w.tx.tx == nil {
+		runtime.Gosched()
 		w.group = w.s.queue.take(w.group[:0])
 		if len(w.group) == 0 {
 			return false

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"strings"
 
 	"go.etcd.io/bbolt"
@@ -84,10 +85,24 @@ const ascendingFill = 0.9
 // bbolt slows down long before its own limit of 32 KiB.
 const maxKey = 2048
 
-// opened caches the buckets of one transaction.
+// opened caches the buckets of one transaction, and a cursor for each: looking
+// up a key with a new one makes garbage.
 type opened struct {
 	tx      *bbolt.Tx
 	buckets [numBuckets]*bbolt.Bucket
+	cursors [numBuckets]*bbolt.Cursor
+}
+
+// get returns the committed or joined value under key, or nil.
+func (o *opened) get(b bucket, key []byte) []byte {
+	if o.cursors[b] == nil {
+		o.cursors[b] = o.bucket(b).Cursor()
+	}
+	found, value := o.cursors[b].Seek(key)
+	if !bytes.Equal(found, key) {
+		return nil
+	}
+	return value
 }
 
 // bucket returns a bucket that Open has made sure exists.

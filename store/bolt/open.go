@@ -17,13 +17,6 @@ import (
 	"cloudsettle/core"
 )
 
-// Options changes how a store is opened. The zero value is what the program uses.
-type Options struct {
-	// MaxSize is the size in bytes beyond which the file does not grow; 0 is no
-	// bound. A store that is full answers ErrUnavailable.
-	MaxSize int
-}
-
 // schema is the version of the layout of buckets and keys. A store of a later
 // version is refused.
 const schema = 1
@@ -48,11 +41,11 @@ const (
 // directory if they are missing. Errors: ErrUnavailable if another process has
 // it open, ErrSchema if a later version of the program wrote it, ErrInvalid if
 // the file is something else.
-func Open(path string, o Options) (*Store, error) {
+func Open(path string) (*Store, error) {
 	if err := makeDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("bolt: open %q: %w", path, err)
 	}
-	db, err := bbolt.Open(path, fileMode, settingsOf(o))
+	db, err := bbolt.Open(path, fileMode, bboltOptions())
 	if err != nil {
 		return nil, errOpen(path, err)
 	}
@@ -67,21 +60,20 @@ func Open(path string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// settingsOf returns bbolt's options. The list of free pages is not kept in
+// bboltOptions tunes bbolt. The list of free pages is not kept in
 // the file: writing it made commits after a large deletion ten times slower;
 // the price is that Open looks through the file's pages.
-func settingsOf(o Options) *bbolt.Options {
-	settings := &bbolt.Options{
+func bboltOptions() *bbolt.Options {
+	o := &bbolt.Options{
 		Timeout:        lockTimeout,
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
-		MaxSize:        o.MaxSize,
 		NoStatistics:   true,
 	}
 	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // where a map is not file space
-		settings.InitialMmapSize = mapSize
+		o.InitialMmapSize = mapSize
 	}
-	return settings
+	return o
 }
 
 // errOpen explains why bbolt did not open the file.
@@ -97,25 +89,49 @@ func errOpen(path string, err error) error {
 	return fmt.Errorf("bolt: open %q: %w", path, err)
 }
 
-// prepare makes a new file a store and checks that an old one is.
+// prepare makes a new file a store and checks that an old one is. It writes
+// nothing to a file that is complete: a full disk may still be read.
 func prepare(db *bbolt.DB, path string) error {
-	err := db.Update(func(tx *bbolt.Tx) error {
-		if err := checkSchema(tx); err != nil {
-			return err
-		}
-		for _, b := range layout {
-			if _, err := tx.CreateBucketIfNotExists([]byte(b.name)); err != nil {
-				return fmt.Errorf("make bucket %s: %w", b.name, err)
-			}
-		}
-		version := binary.BigEndian.AppendUint32(nil, schema)
-		return tx.Bucket([]byte(layout[meta].name)).Put([]byte("schema"), version)
+	complete := false
+	err := db.View(func(tx *bbolt.Tx) (err error) {
+		complete, err = isComplete(tx)
+		return err
 	})
-	if err != nil {
+	if err != nil || complete {
+		return err
+	}
+	if err := db.Update(complement); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
 }
+
+// isComplete reports whether the file has this version's schema and buckets.
+func isComplete(tx *bbolt.Tx) (bool, error) {
+	if err := checkSchema(tx); err != nil {
+		return false, err
+	}
+	for _, b := range layout {
+		if tx.Bucket([]byte(b.name)) == nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// complement adds what a file lacks.
+func complement(tx *bbolt.Tx) error {
+	for _, b := range layout {
+		if _, err := tx.CreateBucketIfNotExists([]byte(b.name)); err != nil {
+			return fmt.Errorf("make bucket %s: %w", b.name, err)
+		}
+	}
+	version := binary.BigEndian.AppendUint32(nil, schema)
+	return tx.Bucket([]byte(layout[meta].name)).Put([]byte(schemaKey), version)
+}
+
+// schemaKey is where the meta bucket keeps the schema's version.
+const schemaKey = "schema"
 
 // checkSchema accepts an empty file and one of this version.
 func checkSchema(tx *bbolt.Tx) error {
@@ -126,7 +142,7 @@ func checkSchema(tx *bbolt.Tx) error {
 		}
 		return nil
 	}
-	version := about.Get([]byte("schema"))
+	version := about.Get([]byte(schemaKey))
 	if len(version) != 4 {
 		return fmt.Errorf("this file does not tell its version: %w", core.ErrInvalid)
 	}

@@ -41,7 +41,7 @@ func (r *reader) get(b bucket, key []byte) []byte {
 			return r.own.ops[at].value
 		}
 	}
-	return r.bucket(b).Get(key)
+	return r.opened.get(b, key)
 }
 
 // lookup returns the value under parts, or nil if there is none.

@@ -46,9 +46,6 @@ func (s *Store) AppendUsage(ctx context.Context, samples []usage.Sample) ([]usag
 		return nil, err
 	}
 	verdicts := make([]usage.Verdict, len(samples))
-	if len(samples) == 0 {
-		return verdicts, s.admit(ctx)
-	}
 	err = s.write(ctx, func(t *txn) error {
 		for i := range days {
 			if err := t.mergeUsage(&days[i], verdicts); err != nil {

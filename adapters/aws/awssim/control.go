@@ -1,0 +1,155 @@
+package awssim
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// routes lays out the services, the page and the control API.
+func (s *Simulator) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /{$}", s.service)
+	mux.HandleFunc("POST /service/AWSMPEntitlementService/operation/GetEntitlements", s.getEntitlementsCBOR)
+	mux.HandleFunc("GET /{$}", s.visit)
+	mux.HandleFunc("GET /{certificate}", s.certificate)
+
+	mux.HandleFunc("POST /do/{event}", s.pageDo)
+	mux.HandleFunc("POST /setup/{agreement}", s.pageSetup)
+
+	mux.HandleFunc("GET /_sim/state", s.controlState)
+	mux.HandleFunc("GET /_sim/attempts", func(w http.ResponseWriter, _ *http.Request) { s.writeJSON(w, http.StatusOK, s.Attempts()) })
+	mux.HandleFunc("POST /_sim/orders", func(w http.ResponseWriter, r *http.Request) { s.controlDo(w, r, "buy", nil) })
+	mux.HandleFunc("POST /_sim/orders/{agreement}/{event}", func(w http.ResponseWriter, r *http.Request) {
+		s.controlDo(w, r, r.PathValue("event"), Params{"agreement": r.PathValue("agreement")})
+	})
+	mux.HandleFunc("POST /_sim/trigger/{event}", s.controlTrigger)
+	mux.HandleFunc("POST /_sim/tokens/{agreement}", s.controlToken)
+	mux.HandleFunc("POST /_sim/faults", s.controlFaults)
+	mux.HandleFunc("POST /_sim/rotate-key", s.controlRotate)
+	return mux
+}
+
+// state is what GET /_sim/state answers.
+type state struct {
+	Agreements []Agreement `json:"agreements"`
+	Confirmed  []string    `json:"confirmed_topics"`
+	Switches   Switches    `json:"faults"`
+}
+
+func (s *Simulator) controlState(w http.ResponseWriter, _ *http.Request) {
+	out := state{Agreements: s.Agreements(), Confirmed: s.Confirmed()}
+	s.Set(func(now *Switches) { out.Switches = *now })
+	s.writeJSON(w, http.StatusOK, out)
+}
+
+// controlDo lets an event happen; the answer does not wait for its callbacks.
+func (s *Simulator) controlDo(w http.ResponseWriter, r *http.Request, event string, fixed Params) {
+	p, err := readParams(r)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	for k, v := range fixed {
+		p[k] = v
+	}
+	if id := fixed["agreement"]; id != "" && !slices.ContainsFunc(s.Agreements(), func(a Agreement) bool { return a.ID == id }) {
+		s.writeJSON(w, http.StatusNotFound, map[string]string{"error": "no agreement " + id})
+		return
+	}
+	a, err := s.Do(event, p)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.writeJSON(w, http.StatusCreated, a)
+}
+
+func (s *Simulator) controlTrigger(w http.ResponseWriter, r *http.Request) {
+	p, err := readParams(r)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	attempt, err := s.Trigger(r.Context(), r.PathValue("event"), p)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.writeJSON(w, http.StatusOK, attempt)
+}
+
+// controlToken mints a registration token, for scripts that submit the form
+// themselves.
+func (s *Simulator) controlToken(w http.ResponseWriter, r *http.Request) {
+	t, a, ok := s.newToken(r.PathValue("agreement"))
+	if !ok {
+		s.writeJSON(w, http.StatusNotFound, map[string]string{"error": "no such agreement"})
+		return
+	}
+	s.writeJSON(w, http.StatusCreated, map[string]any{"token": t, "register_url": s.hook("register"), "agreement": a})
+}
+
+func (s *Simulator) newToken(id string) (string, Agreement, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.agreement(id)
+	if a == nil {
+		return "", Agreement{}, false
+	}
+	return s.mint(a), *a, true
+}
+
+// controlFaults changes the switches that the body names; the others stay.
+func (s *Simulator) controlFaults(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	var now Switches
+	s.Set(func(sw *Switches) {
+		now = *sw
+		dec := json.NewDecoder(strings.NewReader(string(body)))
+		dec.DisallowUnknownFields()
+		if err = dec.Decode(&now); err == nil {
+			*sw = now
+		}
+	})
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	s.writeJSON(w, http.StatusOK, now)
+}
+
+func (s *Simulator) controlRotate(w http.ResponseWriter, _ *http.Request) {
+	if err := s.RotateKey(); err != nil {
+		s.writeJSON(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
+		return
+	}
+	s.writeJSON(w, http.StatusOK, map[string]string{"rotated": "the next SNS message is signed with a new key"})
+}
+
+// readParams reads a JSON object of strings; an empty body has none.
+func readParams(r *http.Request) (Params, error) {
+	p := Params{}
+	err := json.NewDecoder(io.LimitReader(r.Body, maxRequest)).Decode(&p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (s *Simulator) refuse(w http.ResponseWriter, err error) {
+	s.writeJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+}
+
+func (s *Simulator) writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	s.write(w, v)
+}

@@ -1,0 +1,177 @@
+package awssim
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"cloudsettle/adapters/internal/sim"
+)
+
+// listing is what the simulator needs of the listing's configuration.
+type listing struct {
+	ProductCode     string   `json:"product_code"`
+	ProductID       string   `json:"product_id"`
+	Model           string   `json:"model"`
+	Region          string   `json:"region"`
+	AccessKeyID     string   `json:"access_key_id"`
+	SecretAccessKey string   `json:"secret_access_key"`
+	EventAPIKey     string   `json:"event_api_key"`
+	SNSTopics       []string `json:"sns_topics"`
+	SQSQueueURL     string   `json:"sqs_queue_url"`
+	Metering        struct {
+		Dimension string `json:"dimension"`
+	} `json:"metering"`
+}
+
+// Simulator is AWS Marketplace for one listing.
+type Simulator struct {
+	cfg     sim.Config
+	listing listing
+	sender  *sim.Sender
+	queue   *queue
+	mux     *http.ServeMux
+
+	mu         sync.Mutex
+	rnd        *rand.Rand
+	agreements []*Agreement // in the order they were made
+	tokens     map[string]token
+	signers    []*signer // the last one signs
+	confirm    map[string]string
+	confirmed  []string // topics, each once
+	switches   Switches
+	lastEvent  time.Time
+	counter    uint64
+}
+
+var _ sim.Simulator = (*Simulator)(nil)
+
+// hideMessages is the default visibility timeout of SQS.
+const hideMessages = 30 * time.Second
+
+// New returns a simulator that is to be closed. cfg.BaseURL must be set for
+// SNS messages: their certificate is served there.
+func New(cfg sim.Config) (*Simulator, error) {
+	s := &Simulator{
+		cfg: cfg, tokens: map[string]token{}, confirm: map[string]string{}, switches: defaultSwitches(),
+		rnd: rand.New(rand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
+	}
+	if s.cfg.Log == nil {
+		s.cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := json.Unmarshal(cfg.Raw, &s.listing); err != nil {
+		return nil, fmt.Errorf("awssim: configuration: %w", err)
+	}
+	if s.listing.ProductCode == "" {
+		return nil, errors.New("awssim: configuration: product_code is missing")
+	}
+	s.listing.Region = cmp.Or(s.listing.Region, "us-east-1")
+	s.listing.ProductID = cmp.Or(s.listing.ProductID, "prod-"+s.listing.ProductCode)
+	first, err := newSigner(cfg.Now())
+	if err != nil {
+		return nil, fmt.Errorf("awssim: %w", err)
+	}
+	s.signers = []*signer{first}
+	s.sender = sim.NewSender(cfg)
+	s.queue = newQueue(cfg.Now, time.Duration(float64(hideMessages)/max(1, cfg.Compress)))
+	s.mux = s.routes()
+	return s, nil
+}
+
+// ServeHTTP serves the AWS services, the page and the control API.
+func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Attempts returns what was delivered so far, oldest first.
+func (s *Simulator) Attempts() []sim.Attempt { return s.sender.Attempts() }
+
+// Wait returns when nothing is under way and the queue is empty.
+func (s *Simulator) Wait(ctx context.Context) error {
+	if err := s.sender.Wait(ctx); err != nil {
+		return err
+	}
+	return s.queue.wait(ctx)
+}
+
+// Close stops all deliveries and waits for them.
+func (s *Simulator) Close() error { return s.sender.Close() }
+
+// Agreements returns copies of all agreements, oldest first: the truth that
+// the program is to arrive at.
+func (s *Simulator) Agreements() []Agreement {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Agreement, len(s.agreements))
+	for i, a := range s.agreements {
+		out[i] = *a
+	}
+	return out
+}
+
+// Confirmed returns the topics whose subscription the program confirmed.
+func (s *Simulator) Confirmed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.confirmed...)
+}
+
+// RotateKey makes SNS sign with a new key from now on.
+func (s *Simulator) RotateKey() error {
+	next, err := newSigner(s.cfg.Now())
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signers = append(s.signers, next)
+	return nil
+}
+
+// Set changes how the simulator behaves.
+func (s *Simulator) Set(change func(*Switches)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.switches)
+}
+
+// hook is where the program takes this listing's callbacks.
+func (s *Simulator) hook(endpoint string) string {
+	return strings.TrimRight(s.cfg.Target, "/") + "/webhooks/" + string(s.cfg.Listing) + "/" + endpoint
+}
+
+// tick returns the time to stamp on the next event. EventBridge stamps whole
+// seconds; what happens later gets a later one, so that it can be ordered.
+func (s *Simulator) tick() time.Time {
+	now := s.cfg.Now().UTC().Truncate(time.Second)
+	if !now.After(s.lastEvent) {
+		now = s.lastEvent.Add(time.Second)
+	}
+	s.lastEvent = now
+	return now
+}
+
+// hexID returns a fresh random id of n hexadecimal digits.
+func (s *Simulator) hexID(n int) string {
+	const digits = "0123456789abcdef"
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = digits[s.rnd.IntN(len(digits))]
+	}
+	return string(b)
+}
+
+func (s *Simulator) uuid() string {
+	s.counter++
+	return uuid(s.rnd.Uint64()<<16 | s.counter&0xffff)
+}
+
+func uuid(n uint64) string {
+	return fmt.Sprintf("%08x-%04x-4000-8000-%012x", uint32(n>>32), uint16(n>>16), n&0xffffffffffff) //nolint:gosec // parts of n
+}
