@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"cloudsettle/core/account"
 	"cloudsettle/core/marketplace"
@@ -236,27 +237,35 @@ func (s *Service) Subscription(ctx context.Context, who Actor, id marketplace.Su
 func (s *Service) Subscriptions(ctx context.Context, who Actor, l marketplace.ListingID, p Page) (List[marketplace.Subscription], error) {
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[marketplace.Subscription], error) {
 		if who.Role == RoleAccount {
-			return ownSubscriptions(ctx, tx, who.BillingAccount)
+			return ownSubscriptions(ctx, tx, who.BillingAccount, l, p)
 		}
 		return listed(tx.Subscriptions(ctx, l, more(p)), p, func(s marketplace.Subscription) string { return string(s.ID) })
 	})
 }
 
-// ownSubscriptions lists what one billing account bought: bounded by nature.
-func ownSubscriptions(ctx context.Context, tx ReadTx, owner account.ID) (List[marketplace.Subscription], error) {
-	out := List[marketplace.Subscription]{Items: []marketplace.Subscription{}}
+// ownSubscriptions lists what one billing account bought. Their number is
+// bounded by nature, so each page is cut from all of them.
+func ownSubscriptions(ctx context.Context, tx ReadTx, owner account.ID, l marketplace.ListingID, p Page) (List[marketplace.Subscription], error) {
 	accounts, err := collect(tx.CloudAccountsOf(ctx, owner, Page{Limit: MaxPage}))
 	if err != nil {
-		return out, err
+		return List[marketplace.Subscription]{}, err
 	}
+	var ids []marketplace.SubscriptionID
 	for _, a := range accounts {
-		for _, id := range a.Subscriptions {
-			sub, err := tx.Subscription(ctx, id)
-			if err != nil {
-				return out, err
-			}
-			out.Items = append(out.Items, sub)
+		if l == "" || a.Listing == l {
+			ids = append(ids, a.Subscriptions...)
 		}
 	}
-	return out, nil
+	slices.Sort(ids)
+	seq := func(yield func(marketplace.Subscription, error) bool) {
+		for _, id := range ids {
+			if string(id) <= p.After {
+				continue
+			}
+			if !yield(tx.Subscription(ctx, id)) {
+				return
+			}
+		}
+	}
+	return listed(seq, p, func(s marketplace.Subscription) string { return string(s.ID) })
 }

@@ -208,6 +208,9 @@ func landingWorkspaces(ctx context.Context, tx ReadTx, p *LandingPage) error {
 type Choice struct {
 	Workspace  workspace.ID
 	Name, Site string
+	// Key makes a repeat of a choice of a new workspace find the one that was
+	// made, as a form that is sent twice must; "" makes another.
+	Key string
 }
 
 // BindBuyer claims the cloud account of k for the signed-in account and binds
@@ -227,8 +230,7 @@ func (s *Service) BindBuyer(ctx context.Context, k Link, c Choice) (workspace.ID
 		}
 		id := c.Workspace
 		if id == "" {
-			id = fresh.ID
-			if err := s.openWorkspace(ctx, tx, fresh, sub.Provider, k.Account); err != nil {
+			if id, err = s.openOnce(ctx, tx, fresh, sub, k.Account, c.Key); err != nil {
 				return "", err
 			}
 		}
@@ -242,6 +244,17 @@ func (s *Service) BindBuyer(ctx context.Context, k Link, c Choice) (workspace.ID
 		}
 		return id, err
 	})
+}
+
+// openOnce opens the workspace w, or finds the one that was opened under key.
+func (s *Service) openOnce(ctx context.Context, tx Tx, w workspace.Workspace, sub marketplace.Subscription, owner account.ID, key string) (workspace.ID, error) {
+	if key != "" {
+		prior, fresh, err := tx.Claim(ctx, scopeRequest+"buyer:"+string(owner), key, Claim{Result: string(w.ID), At: w.CreatedAt})
+		if err != nil || !fresh {
+			return workspace.ID(prior.Result), err
+		}
+	}
+	return w.ID, s.openWorkspace(ctx, tx, w, sub.Provider, owner)
 }
 
 // openWorkspace adds a workspace that a purchase on a marketplace opens.

@@ -3,7 +3,9 @@ package core
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -171,11 +173,28 @@ func (s *Service) CallbackEntries(ctx context.Context, l marketplace.ListingID, 
 	}
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[JournalEntry], error) {
 		if rejected {
-			all, err := collect(tx.Rejections(ctx))
-			return List[JournalEntry]{Items: all[:min(len(all), p.Limit)]}, err
+			return rejections(ctx, tx, l, p)
 		}
 		return listed(tx.CallbackEntries(ctx, l, more(p)), p, func(e JournalEntry) string { return string(e.ID) })
 	})
+}
+
+// rejections cuts one page from the bounded log of refused callbacks.
+func rejections(ctx context.Context, tx ReadTx, l marketplace.ListingID, p Page) (List[JournalEntry], error) {
+	all, err := collect(tx.Rejections(ctx))
+	if err != nil {
+		return List[JournalEntry]{}, err
+	}
+	slices.SortFunc(all, func(a, b JournalEntry) int { return strings.Compare(string(b.ID), string(a.ID)) })
+	seq := func(yield func(JournalEntry, error) bool) {
+		for _, e := range all {
+			after := p.After == "" || string(e.ID) < p.After
+			if after && (l == "" || e.Listing == l) && !yield(e, nil) {
+				return
+			}
+		}
+	}
+	return listed(seq, p, func(e JournalEntry) string { return string(e.ID) })
 }
 
 // Replay applies a journaled callback again. It changes nothing if its effect

@@ -26,31 +26,40 @@ func Digest(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// CreateAPIKey makes a key and returns its secret, which is shown this once.
-func (s *Service) CreateAPIKey(ctx context.Context, name string, role Role, acts account.ID) (APIKey, string, error) {
+// CreateAPIKey makes a key and returns its secret, which is shown this once: a
+// repeat of the request returns the key it made, and no secret.
+func (s *Service) CreateAPIKey(ctx context.Context, r Request, name string, role Role, acts account.ID) (APIKey, string, error) {
 	if !role.Valid() || (role == RoleAccount) != (acts != "") {
 		return APIKey{}, "", Invalid("invalid_role", "role must be operator, finance, workspace, readonly, or account with a billing_account_id")
+	}
+	type made struct {
+		key    APIKey
+		secret string
 	}
 	var b [secretBytes]byte
 	_, _ = rand.Read(b[:])
 	secret := "csk_" + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])
-	k, err := s.putAPIKey(ctx, name, role, acts, secret)
-	return k, secret, err
+	load := func(ctx context.Context, tx ReadTx, id string) (made, error) {
+		k, err := findAPIKey(ctx, tx, id)
+		return made{key: k}, err
+	}
+	m, err := once(ctx, s, r, load, func(ctx context.Context, tx Tx) (made, string, error) {
+		if acts != "" {
+			if _, err := loadBillingAccount(ctx, tx, string(acts)); err != nil {
+				return made{}, "", err
+			}
+		}
+		k := s.newAPIKey(name, role, acts, secret)
+		return made{k, secret}, k.ID, tx.PutAPIKey(ctx, k)
+	})
+	return m.key, m.secret, err
 }
 
-func (s *Service) putAPIKey(ctx context.Context, name string, role Role, acts account.ID, secret string) (APIKey, error) {
-	k := APIKey{
+func (s *Service) newAPIKey(name string, role Role, acts account.ID, secret string) APIKey {
+	return APIKey{
 		ID: s.NewID("key"), Name: name, Role: role, BillingAccount: acts, Digest: Digest(secret),
 		Hint: secret[len(secret)-hintLen:], CreatedAt: s.Now(),
 	}
-	return InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (APIKey, error) {
-		if acts != "" {
-			if _, err := loadBillingAccount(ctx, tx, string(acts)); err != nil {
-				return k, err
-			}
-		}
-		return k, tx.PutAPIKey(ctx, k)
-	})
 }
 
 // Bootstrap makes secret an operator key, once.
@@ -64,8 +73,9 @@ func (s *Service) Bootstrap(ctx context.Context, secret string) error {
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	_, err = s.putAPIKey(ctx, "bootstrap", RoleOperator, "", secret)
-	return err
+	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		return tx.PutAPIKey(ctx, s.newAPIKey("bootstrap", RoleOperator, "", secret))
+	})
 }
 
 // Authenticate returns who a secret stands for, or ErrUnverified. The secret
@@ -93,21 +103,22 @@ func (s *Service) APIKeys(ctx context.Context, p Page) (List[APIKey], error) {
 // RevokeAPIKey ends a key at once. Revoking it again changes nothing.
 func (s *Service) RevokeAPIKey(ctx context.Context, id string) (APIKey, error) {
 	return InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (APIKey, error) {
-		for k, err := range tx.APIKeys(ctx, Page{Limit: maxAPIKeys}) {
-			if err != nil {
-				return APIKey{}, err
-			}
-			if k.ID != id {
-				continue
-			}
-			if !k.RevokedAt.IsZero() {
-				return k, nil
-			}
-			k.RevokedAt = s.Now()
-			return k, tx.PutAPIKey(ctx, k)
+		k, err := findAPIKey(ctx, tx, id)
+		if err != nil || !k.RevokedAt.IsZero() {
+			return k, err
 		}
-		return APIKey{}, NotFound("API key", id)
+		k.RevokedAt = s.Now()
+		return k, tx.PutAPIKey(ctx, k)
 	})
+}
+
+func findAPIKey(ctx context.Context, tx ReadTx, id string) (APIKey, error) {
+	for k, err := range tx.APIKeys(ctx, Page{Limit: maxAPIKeys}) {
+		if err != nil || k.ID == id {
+			return k, err
+		}
+	}
+	return APIKey{}, NotFound("API key", id)
 }
 
 // maxAPIKeys bounds a scan of all keys; people make tens of them.

@@ -15,10 +15,11 @@ import (
 )
 
 // How long links to a landing page hold. A link that a purchase or a sign-in
-// led to is used at once; one that a marketplace shows in its console is not.
+// led to is used at once. One that a marketplace shows in its console holds for
+// ever: a repeated callback then gets the same answer to the byte, and once the
+// cloud account is claimed the link leads no further than to signing in.
 const (
 	linkVisit = 4 * time.Hour
-	linkShown = 366 * 24 * time.Hour
 	linkStay  = 30 * time.Minute // after signing in on the page
 	linkMAC   = 16               // bytes; 128 bits cannot be guessed
 )
@@ -28,7 +29,7 @@ const (
 type Link struct {
 	Subscription marketplace.SubscriptionID
 	Account      account.ID
-	Expires      time.Time
+	Expires      time.Time // zero: never
 }
 
 // linkSigner makes and checks landing paths. They are signed, not stored: a
@@ -37,7 +38,11 @@ type linkSigner struct{ key []byte }
 
 func (l linkSigner) sign(k Link) string {
 	text := fmt.Appendf(nil, "%s\x00%s", k.Subscription, k.Account)
-	body := binary.BigEndian.AppendUint64(nil, uint64(k.Expires.Unix())) //nolint:gosec // times after 1970
+	var expires uint64
+	if !k.Expires.IsZero() {
+		expires = uint64(k.Expires.Unix()) //nolint:gosec // times after 1970
+	}
+	body := binary.BigEndian.AppendUint64(nil, expires)
 	body = append(body, text...)
 	return base64.RawURLEncoding.EncodeToString(append(l.mac(body), body...))
 }
@@ -59,23 +64,23 @@ func (l linkSigner) open(opaque string, now time.Time) (Link, error) {
 		return Link{}, ErrUnverified
 	}
 	sub, acc, _ := strings.Cut(string(body[8:]), "\x00")
-	k := Link{
-		Subscription: marketplace.SubscriptionID(sub), Account: account.ID(acc),
-		Expires: time.Unix(int64(binary.BigEndian.Uint64(body)), 0).UTC(), //nolint:gosec // signed by us
-	}
-	if !now.Before(k.Expires) {
-		return k, ErrExpired
+	k := Link{Subscription: marketplace.SubscriptionID(sub), Account: account.ID(acc)}
+	if at := binary.BigEndian.Uint64(body); at != 0 {
+		k.Expires = time.Unix(int64(at), 0).UTC() //nolint:gosec // signed by us
+		if !now.Before(k.Expires) {
+			return k, ErrExpired
+		}
 	}
 	return k, nil
 }
 
 // landingPath is where the buyer of a subscription goes next.
 func (s *Service) landingPath(id marketplace.SubscriptionID, k marketplace.Kind) string {
-	valid := linkShown
+	link := Link{Subscription: id}
 	if k == marketplace.Registered || k == marketplace.SignIn {
-		valid = linkVisit
+		link.Expires = s.Now().Add(linkVisit)
 	}
-	return s.LandingPath(Link{Subscription: id, Expires: s.Now().Add(valid)})
+	return s.LandingPath(link)
 }
 
 // LandingPath returns the path that proves k.

@@ -60,9 +60,23 @@ func (s *Service) Marketplace(id marketplace.ListingID) (Marketplace, bool) {
 // Huawei's caller gives up after 5 s (its interface guide for V2, 2025).
 const completeWithin = 3 * time.Second
 
-// Callback carries one callback through the program; each line is one stage.
-// The error is the one that the reply already answers, for the log.
+// Carried is one callback with all that became of it.
+type Carried struct {
+	Event   marketplace.Event // what was understood of it, also beside an error
+	Outcome Outcome
+	Reply   Reply
+	Err     error // the one that Reply already answers, for the log
+}
+
+// Callback carries one callback through the program.
 func (s *Service) Callback(ctx context.Context, m Marketplace, cb Callback) (Reply, error) {
+	c := s.Carry(ctx, m, cb)
+	return c.Reply, c.Err
+}
+
+// Carry carries one callback through the program and tells all that became of
+// it; each line is one stage.
+func (s *Service) Carry(ctx context.Context, m Marketplace, cb Callback) Carried {
 	ev, err := m.Adapter.Receive(ctx, cb)
 	var out Outcome
 	if err == nil {
@@ -71,7 +85,16 @@ func (s *Service) Callback(ctx context.Context, m Marketplace, cb Callback) (Rep
 	if refused(out, err) {
 		s.reject(cb, ev, out, err)
 	}
-	return m.Adapter.Reply(cb, ev, out, err), err
+	return Carried{Event: ev, Outcome: out, Reply: m.Adapter.Reply(cb, ev, out, err), Err: err}
+}
+
+// Refuse answers a callback that could not be read, and why, in the
+// marketplace's dialect. It changes nothing.
+func (s *Service) Refuse(m Marketplace, cb Callback, why error) Carried {
+	if refused(Outcome{}, why) {
+		s.reject(cb, marketplace.Event{}, Outcome{}, why)
+	}
+	return Carried{Reply: m.Adapter.Reply(cb, marketplace.Event{}, Outcome{}, why), Err: why}
 }
 
 // Handle completes an event if need be and applies it. What cannot be

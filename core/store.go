@@ -250,6 +250,12 @@ type Task struct {
 	CreatedAt   time.Time `json:"created_at"`
 }
 
+// Key is the place of t in the order of Tasks, for Page.After: when it is due,
+// then its identifier.
+func (t Task) Key() string {
+	return t.DueAt.UTC().Format("2006-01-02T15:04:05.000000Z") + "/" + t.ID
+}
+
 // UsageReader reads usage.
 type UsageReader interface {
 	// Usage yields the samples of one workspace with hours in [from, to), by

@@ -124,13 +124,44 @@ type Want struct {
 // already, and what a rule forbids, is ErrConflict with the rule's code.
 func (s *Service) Bind(ctx context.Context, r Request, w Want) (workspace.Binding, error) {
 	id := workspace.BindingID(s.NewID("bnd"))
-	load := func(ctx context.Context, tx ReadTx, _ string) (workspace.Binding, error) {
-		return tx.Binding(ctx, w.Workspace)
+	load := func(ctx context.Context, tx ReadTx, id string) (workspace.Binding, error) {
+		for b, err := range tx.BindingHistory(ctx, w.Workspace) {
+			if err != nil || string(b.ID) == id {
+				return b, err
+			}
+		}
+		return workspace.Binding{}, NotFound("binding", id)
 	}
 	return once(ctx, s, r, load, func(ctx context.Context, tx Tx) (workspace.Binding, string, error) {
+		if err := mayBind(ctx, tx, r.Actor, w); err != nil {
+			return workspace.Binding{}, "", err
+		}
 		b, err := s.bind(ctx, tx, r.Actor, id, w)
 		return b, string(id), err
 	})
+}
+
+// mayBind lets a key that acts for one account settle only what that account
+// pays for already, for itself and through its own cloud accounts. Whatever
+// else it names does not exist for it.
+func mayBind(ctx context.Context, tx ReadTx, who Actor, w Want) error {
+	if !who.May(w.BillingAccount) {
+		return NotFound("billing account", string(w.BillingAccount))
+	}
+	if who.Role != RoleAccount {
+		return nil
+	}
+	v, err := loadWorkspace(ctx, tx, string(w.Workspace))
+	if err == nil && !who.May(v.payer()) {
+		err = NotFound("workspace", string(w.Workspace))
+	}
+	if id := w.Settlement.Subscription; err == nil && id != "" {
+		var owner account.ID
+		if _, owner, err = target(ctx, tx, id); err == nil && !who.May(owner) {
+			err = NotFound("subscription", string(id))
+		}
+	}
+	return err
 }
 
 func (s *Service) bind(ctx context.Context, tx Tx, who Actor, id workspace.BindingID, w Want) (workspace.Binding, error) {

@@ -129,7 +129,7 @@ func (s *Subscription) state(f Fact) Result {
 		return Applied
 	case f.Rank < old.Rank:
 		return Stale
-	case f.Kind == Expired && s.expiresAnew(f):
+	case f.Kind == Expired && s.expiresAnew(f), s.resumesAnew(f):
 		old.SeenAt, old.Callback = f.SeenAt, f.Callback
 		return Applied
 	default:
@@ -142,6 +142,13 @@ func (s *Subscription) state(f Fact) Result {
 // not frozen and no known renewal answers it.
 func (s *Subscription) expiresAnew(f Fact) bool {
 	return s.Status == StatusActive && !s.answered(f)
+}
+
+// resumesAnew tells a second resumption from a repeat of the first, which some
+// marketplaces send as the same bytes: a frozen subscription is one that the
+// first did not lift. Renewals name their order, so a repeat of one is a repeat.
+func (s *Subscription) resumesAnew(f Fact) bool {
+	return f.Kind == Resumed && f.Rank == "" && s.Status == StatusFrozen
 }
 
 // compareFacts orders facts by kind and key, so that equal sets have equal bytes.

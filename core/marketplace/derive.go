@@ -54,8 +54,11 @@ func (s *Subscription) answered(e Fact) bool {
 		switch f.Kind {
 		case Renewed, Retermed:
 			until := f.ExpiresAt
-			if until.IsZero() || openEnded {
+			switch {
+			case until.IsZero() || openEnded:
 				until = f.SeenAt.Add(reorderWindow)
+			case s.ExpiresAt.Before(until):
+				until = s.ExpiresAt // it was refunded
 			}
 			if until.After(e.SeenAt) {
 				return true

@@ -86,11 +86,11 @@ func (s *Sender) done() {
 }
 
 func (s *Sender) deliver(d Delivery) {
-	if s.chance(s.cfg.Faults.Delay) {
+	if s.chance(s.Faults().Delay) {
 		s.sleep(time.Duration(s.float() * float64(maxDelay)))
 	}
 	for n := 1; s.ctx.Err() == nil; n++ {
-		if a := s.attempt(s.ctx, d, n, s.chance(s.cfg.Faults.DropReply)); a.Accepted && !a.Lost {
+		if a := s.attempt(s.ctx, d, n, s.chance(s.Faults().DropReply)); a.Accepted && !a.Lost {
 			break
 		}
 		if n > len(d.Schedule) {
@@ -101,9 +101,23 @@ func (s *Sender) deliver(d Delivery) {
 		}
 		s.sleep(d.Schedule[n-1])
 	}
-	for n := 2; s.ctx.Err() == nil && s.chance(s.cfg.Faults.Repeat); n++ {
+	for n := 2; s.ctx.Err() == nil && s.chance(s.Faults().Repeat); n++ {
 		s.attempt(s.ctx, d, n, false)
 	}
+}
+
+// Faults returns the faults that hold now.
+func (s *Sender) Faults() Faults {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Faults
+}
+
+// SetFaults changes the faults, also of deliveries under way.
+func (s *Sender) SetFaults(f Faults) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Faults = f
 }
 
 // Once delivers d a single time, without faults, and returns how it went.

@@ -1,0 +1,92 @@
+// Command cloudsettle is the billing center of a company that sells through
+// cloud marketplaces: server, simulators and command line in one binary.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"cloudsettle/core"
+)
+
+// Exit codes. Scripts rely on them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnavailable = 3
+)
+
+// commands is the command line.
+type commands struct {
+	Config string `help:"Configuration file." type:"existingfile" env:"CLOUDSETTLE_CONFIG" placeholder:"FILE"`
+
+	clientCommands
+
+	Serve    serveCmd    `cmd:"" help:"Run the server: callbacks, API, console."`
+	Simulate simulateCmd `cmd:"" help:"Run the marketplaces' simulators alone."`
+	Trigger  triggerCmd  `cmd:"" help:"Send a signed callback as a marketplace would."`
+	DB       dbCmd       `cmd:"" name:"db" help:"Look after the store."`
+	Conf     confCmd     `cmd:"" name:"config" help:"Check or print the configuration."`
+	Doctor   doctorCmd   `cmd:"" help:"Check whether this machine and configuration can serve."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main with everything given, so that tests can call it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c commands
+	exit := -1
+	parser, err := kong.New(&c,
+		kong.Name("cloudsettle"),
+		kong.Description("The billing center for companies that sell SaaS through cloud marketplaces."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		return fail(stderr, err)
+	}
+	k, err := parser.Parse(args)
+	if exit >= 0 {
+		return exit
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "cloudsettle:", err)
+		return exitUsage
+	}
+	streams := &streams{out: stdout, err: stderr, config: c.Config}
+	return fail(stderr, k.Run(streams, c.client(streams)))
+}
+
+// streams is what every command may write to, and the global flags.
+type streams struct {
+	out, err io.Writer
+	config   string
+}
+
+// fail reports err, if any, and returns the exit code for it.
+func fail(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintln(w, "cloudsettle:", err)
+	if core.IsRetryable(err) && !errors.Is(err, context.Canceled) {
+		return exitUnavailable
+	}
+	return exitFailed
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cloudsettle/adapters"
+)
+
+// childEnv makes the test binary behave as the program itself, so that a test
+// can kill it.
+const childEnv = "TEST_RUN_AS_CLOUDSETTLE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+		stop()
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// bootstrap is the operator key of servers under test.
+const bootstrap = "bootstrap-key-for-tests-0001"
+
+// rig is a configuration on this machine with a server that can be started and
+// killed, and a simulator for each listing.
+type rig struct {
+	t          *testing.T
+	dir        string
+	config     string
+	url, admin string
+	sims       map[string]adapters.Simulator
+	child      *exec.Cmd
+	stderr     *bytes.Buffer
+}
+
+// newRig writes a configuration with the three marketplaces. Nothing runs yet.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	public, admin := freePort(t), freePort(t)
+	r := &rig{t: t, dir: dir, url: "http://" + public, admin: "http://" + admin, sims: map[string]adapters.Simulator{}}
+	r.config = filepath.Join(dir, "cloudsettle.yaml")
+	text := fmt.Sprintf(testConfig, public, admin, r.url, filepath.Join(dir, "db"), strings.Repeat("ab", 32))
+	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := loadConfig(r.config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, raw := range cfg.Listings {
+		l, err := cfg.settings(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := simOptions{now: time.Now, log: slog.New(slog.DiscardHandler)}
+		sim, err := adapters.Simulate(l.Provider, simConfig(l, r.url, "", o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = sim.Close() })
+		r.sims[string(l.ID)] = sim
+	}
+	t.Cleanup(r.kill)
+	return r
+}
+
+const testConfig = `
+listen: %s
+admin_listen: %s
+public_url: %s
+store: bolt:%s
+master_key: %s
+log_level: error
+sites:
+  - {code: cn1, name: China 1, time_zone: Asia/Shanghai, zone: CN, cloud: alibaba}
+  - {code: cn4, name: China 4, time_zone: Asia/Shanghai, zone: CN, cloud: huawei}
+  - {code: us1, name: US 1, time_zone: UTC, zone: INTL, cloud: aws}
+listings:
+  - {id: aws-main, provider: aws, product_code: aw4fgf5tyo5w2ap6fexample, region: us-east-1, access_key_id: AKIDEXAMPLE,
+     secret_access_key: secret, event_api_key: event-key-0001, currency: USD}
+  - {id: ali-cn, provider: alibaba, site: cn, product_code: cmgj00012345, spi_key: spi-key-0001, currency: CNY}
+  - {id: hw-cn, provider: huawei, site: cn, product_code: OFFI1, key: hw-key-0001, access_key_id: ak, secret_access_key: sk,
+     currency: CNY}
+`
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return ln.Addr().String()
+}
+
+// start starts the server in a process of its own and waits until it answers.
+func (r *rig) start(wrap ...string) {
+	r.t.Helper()
+	args := append(wrap, os.Args[0], "serve", "--config", r.config)
+	r.child = exec.Command(args[0], args[1:]...) //nolint:gosec // this very binary
+	r.child.Env = append(os.Environ(), childEnv+"=1", bootstrapKey+"="+bootstrap)
+	r.stderr = &bytes.Buffer{}
+	r.child.Stderr = r.stderr
+	if err := r.child.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	for began := time.Now(); ; {
+		resp, err := http.Get(r.admin + "/healthz")
+		if err == nil {
+			_ = resp.Body.Close()
+			return
+		}
+		if time.Since(began) > 20*time.Second {
+			r.kill()
+			r.t.Fatalf("the server does not answer: %s", r.stderr)
+		}
+		time.Sleep(5 * time.Millisecond) // there is nothing to wait on but the port
+	}
+}
+
+// kill ends the server as a power cut would, as far as processes go.
+func (r *rig) kill() {
+	if r.child == nil || r.child.Process == nil {
+		return
+	}
+	_ = r.child.Process.Kill()
+	_ = r.child.Wait()
+	r.child = nil
+}
+
+// trigger sends one callback and returns how it was answered.
+func (r *rig) trigger(listing, event string, params map[string]string) adapters.SimAttempt {
+	a, err := r.sims[listing].Trigger(context.Background(), event, params)
+	if err != nil {
+		r.t.Fatalf("trigger %s %s: %v", listing, event, err)
+	}
+	return a
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"cloudsettle/console"
+	"cloudsettle/console/api"
+	"cloudsettle/console/dev"
+	"cloudsettle/console/landing"
+	"cloudsettle/core"
+	"cloudsettle/webhooks"
+)
+
+// readyWithin bounds the look at the store that readiness is.
+const readyWithin = 2 * time.Second
+
+// routes returns the public handler and the one for operators.
+func (a *app) routes() (public, admin http.Handler, err error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.IPExtractor = echo.ExtractIPDirect() // else anybody chooses the address we see
+	webhooks.Register(e, a.svc, webhooks.Options{Observe: observer(registry)})
+	landing.Register(e, a.svc, landing.Options{Brand: a.cfg.Brand.Name, SupportEmail: a.cfg.Brand.SupportEmail})
+	if err := api.Register(e, a.svc); err != nil {
+		return nil, nil, err
+	}
+	if a.dev != nil {
+		dev.Register(e, a.dev.inbox, a.dev.clock)
+	}
+	if err := console.Register(e, a.home()); err != nil {
+		return nil, nil, err
+	}
+	return e, a.adminMux(registry), nil
+}
+
+// home is the front page: where to go from here.
+func (a *app) home() console.Home {
+	h := console.Home{
+		Brand: a.cfg.Brand.Name, SupportEmail: a.cfg.Brand.SupportEmail,
+		Links: []console.Link{{Title: "API documentation", Text: "Every resource, for programs and people.", URL: "/api/docs"}},
+	}
+	if a.dev == nil {
+		return h
+	}
+	for _, l := range a.cfg.Listings {
+		id, _ := l["id"].(string)
+		endpoint, _ := l["endpoint"].(string)
+		h.Links = append(h.Links, console.Link{Title: "Buy on " + id, Text: "The simulated marketplace of this listing.", URL: endpoint})
+	}
+	h.Links = append(h.Links, console.Link{Title: "Inbox", Text: "Mails that would have been sent.", URL: "/dev/inbox"})
+	return h
+}
+
+// observer counts callbacks and how long they take.
+func observer(r prometheus.Registerer) func(webhooks.Record) {
+	count := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "cloudsettle_callbacks_total", Help: "Callbacks by listing and what became of them.",
+	}, []string{"listing", "outcome"})
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "cloudsettle_callback_seconds", Help: "Time from the request's arrival to its answer.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+	}, []string{"listing"})
+	r.MustRegister(count, seconds)
+	return func(rec webhooks.Record) {
+		count.WithLabelValues(string(rec.Listing), rec.Outcome).Inc()
+		seconds.WithLabelValues(string(rec.Listing)).Observe(rec.Duration.Seconds())
+	}
+}
+
+// adminMux serves what only operators may reach.
+func (a *app) adminMux(g prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	return mux
+}
+
+// ready says whether callbacks can be taken: whether the store can be written.
+func (a *app) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	err := a.store.Update(ctx, func(ctx context.Context, tx core.Tx) error {
+		return tx.PutSetting(ctx, "ready", a.now().Format(time.RFC3339))
+	})
+	if err != nil {
+		a.log.Warn("not ready", slog.Any("error", err))
+		http.Error(w, "the store cannot be written", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = w.Write([]byte("ready\n"))
+}
+
+// newServer returns a server with the limits that all of ours have.
+func newServer(h http.Handler, log *slog.Logger) *http.Server { return webhooks.NewServer(h, log) }

@@ -1,0 +1,215 @@
+package bolt
+
+import (
+	"encoding/binary"
+
+	"cloudsettle/core/marketplace"
+)
+
+// The least bytes that list members take: one for each of their fields.
+const (
+	minFact   = 10
+	minDetail = 2
+)
+
+// appendSubscription packs s at revision rev. What lists and revisions look
+// at comes first: see subscriptionHead.
+func appendSubscription(dst []byte, s marketplace.Subscription, rev uint64) []byte {
+	dst = append(dst, formatPacked1)
+	dst = binary.AppendUvarint(dst, rev)
+	dst = appendString(dst, s.Listing)
+	dst = appendString(dst, s.Account)
+	dst = appendString(dst, s.Subject)
+	dst = appendStrings(dst, s.Also)
+	dst = appendString(dst, s.ID)
+	dst = appendString(dst, s.Provider)
+	dst = appendString(dst, s.Previous)
+	dst = appendString(dst, s.Next)
+	dst = binary.AppendUvarint(dst, uint64(len(s.Facts)))
+	for i := range s.Facts {
+		dst = appendFact(dst, &s.Facts[i])
+	}
+	dst = appendString(dst, s.Status)
+	dst = appendString(dst, s.SKU)
+	dst = binary.AppendVarint(dst, s.Quantity)
+	dst = appendBool(dst, s.Trial)
+	dst = appendTime(dst, s.ExpiresAt)
+	dst = appendBool(dst, s.Replaced)
+	dst = appendTime(dst, s.CreatedAt)
+	return appendTime(dst, s.LastEventAt)
+}
+
+func appendFact(dst []byte, f *marketplace.Fact) []byte {
+	dst = appendString(dst, f.Kind)
+	dst = appendString(dst, f.Key)
+	dst = appendString(dst, f.Rank)
+	dst = appendTime(dst, f.SeenAt)
+	dst = appendString(dst, f.Callback)
+	dst = appendMaybe(dst, f.Trial)
+	dst = appendString(dst, f.SKU)
+	dst = binary.AppendVarint(dst, f.Quantity)
+	dst = appendTime(dst, f.ExpiresAt)
+	dst = binary.AppendUvarint(dst, uint64(len(f.Details)))
+	for _, d := range f.Details {
+		dst = appendString(dst, d.Name)
+		dst = appendString(dst, d.Value)
+	}
+	return dst
+}
+
+// subscriptionHead is the part of a packed subscription that finds it.
+type subscriptionHead struct {
+	rev     uint64
+	listing marketplace.ListingID
+	account marketplace.AccountID
+	subject string
+	also    []string
+}
+
+func (u *unpacker) subscriptionHead() subscriptionHead {
+	return subscriptionHead{
+		rev:     u.uint(),
+		listing: marketplace.ListingID(u.string()),
+		account: marketplace.AccountID(u.string()),
+		subject: u.string(),
+		also:    u.strings(),
+	}
+}
+
+// names yields every name of the subscription, each once.
+func (h *subscriptionHead) names(yield func(string) bool) {
+	if h.subject != "" && !yield(h.subject) {
+		return
+	}
+	for _, name := range h.also {
+		if name != "" && name != h.subject && !yield(name) {
+			return
+		}
+	}
+}
+
+// decodeSubscriptionHead reads only the head.
+func decodeSubscriptionHead(value []byte) (subscriptionHead, error) {
+	u, err := unpack(value)
+	if err != nil {
+		return subscriptionHead{}, err
+	}
+	h := u.subscriptionHead()
+	if u.bad {
+		return subscriptionHead{}, errCorrupt
+	}
+	return h, nil
+}
+
+// decodeSubscription reads what appendSubscription wrote.
+func decodeSubscription(value []byte) (marketplace.Subscription, error) {
+	u, err := unpack(value)
+	if err != nil {
+		return marketplace.Subscription{}, err
+	}
+	h := u.subscriptionHead()
+	s := marketplace.Subscription{
+		Rev: h.rev, Listing: h.listing, Account: h.account, Subject: h.subject, Also: h.also,
+	}
+	s.ID = marketplace.SubscriptionID(u.string())
+	s.Provider = marketplace.Provider(u.string())
+	s.Previous = marketplace.SubscriptionID(u.string())
+	s.Next = marketplace.SubscriptionID(u.string())
+	s.Facts = u.facts()
+	s.Status = marketplace.Status(u.string())
+	s.SKU = u.string()
+	s.Quantity = u.int()
+	s.Trial = u.bool()
+	s.ExpiresAt = u.time()
+	s.Replaced = u.bool()
+	s.CreatedAt = u.time()
+	s.LastEventAt = u.time()
+	if err := u.done(); err != nil {
+		return marketplace.Subscription{}, err
+	}
+	return s, nil
+}
+
+func (u *unpacker) facts() []marketplace.Fact {
+	n := u.listOf(minFact)
+	if n == 0 {
+		return nil
+	}
+	facts := make([]marketplace.Fact, n)
+	for i := range facts {
+		facts[i] = u.fact()
+	}
+	return facts
+}
+
+func (u *unpacker) fact() marketplace.Fact {
+	return marketplace.Fact{
+		Kind:      marketplace.Kind(u.string()),
+		Key:       u.string(),
+		Rank:      u.string(),
+		SeenAt:    u.time(),
+		Callback:  marketplace.CallbackID(u.string()),
+		Trial:     u.maybe(),
+		SKU:       u.string(),
+		Quantity:  u.int(),
+		ExpiresAt: u.time(),
+		Details:   u.details(),
+	}
+}
+
+func (u *unpacker) details() []marketplace.Attributed {
+	n := u.listOf(minDetail)
+	if n == 0 {
+		return nil
+	}
+	list := make([]marketplace.Attributed, n)
+	for i := range list {
+		list[i] = marketplace.Attributed{Name: u.string(), Value: u.string()}
+	}
+	return list
+}
+
+// appendCloudAccount packs a at revision rev.
+func appendCloudAccount(dst []byte, a marketplace.Account, rev uint64) []byte {
+	dst = append(dst, formatPacked1)
+	dst = binary.AppendUvarint(dst, rev)
+	dst = appendString(dst, a.ID)
+	dst = appendString(dst, a.Listing)
+	dst = appendString(dst, a.Provider)
+	dst = appendString(dst, a.ProviderID)
+	dst = appendString(dst, a.Name)
+	dst = appendString(dst, a.BillingAccount)
+	dst = binary.AppendUvarint(dst, uint64(len(a.Subscriptions)))
+	for _, id := range a.Subscriptions {
+		dst = appendString(dst, id)
+	}
+	return appendTime(dst, a.CreatedAt)
+}
+
+// decodeCloudAccount reads what appendCloudAccount wrote.
+func decodeCloudAccount(value []byte) (marketplace.Account, error) {
+	u, err := unpack(value)
+	if err != nil {
+		return marketplace.Account{}, err
+	}
+	a := marketplace.Account{
+		Rev:            u.uint(),
+		ID:             marketplace.AccountID(u.string()),
+		Listing:        marketplace.ListingID(u.string()),
+		Provider:       marketplace.Provider(u.string()),
+		ProviderID:     u.string(),
+		Name:           u.string(),
+		BillingAccount: u.string(),
+	}
+	if n := u.count(); n > 0 {
+		a.Subscriptions = make([]marketplace.SubscriptionID, n)
+	}
+	for i := range a.Subscriptions {
+		a.Subscriptions[i] = marketplace.SubscriptionID(u.string())
+	}
+	a.CreatedAt = u.time()
+	if err := u.done(); err != nil {
+		return marketplace.Account{}, err
+	}
+	return a, nil
+}

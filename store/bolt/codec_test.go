@@ -1,0 +1,269 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/govalues/decimal"
+	"pgregory.net/rapid"
+
+	"cloudsettle/core"
+	"cloudsettle/core/marketplace"
+	"cloudsettle/core/usage"
+)
+
+// The generators fill every field by reflection, so that a field which a codec
+// forgets makes the round trip fail.
+
+// filled draws a record of type T with every field drawn.
+func filled[T any]() *rapid.Generator[T] {
+	return rapid.MakeCustom[T](rapid.MakeConfig{
+		Types: map[reflect.Type]*rapid.Generator[any]{
+			reflect.TypeFor[time.Time]():         times().AsAny(),
+			reflect.TypeFor[[]byte]():            orNil(rapid.SliceOfN(rapid.Byte(), 1, 20)).AsAny(),
+			reflect.TypeFor[[]string]():          orNil(rapid.SliceOfN(rapid.String(), 1, 4)).AsAny(),
+			reflect.TypeFor[map[string]string](): orNilMap().AsAny(),
+			reflect.TypeFor[[]marketplace.Attributed](): orNil(
+				rapid.SliceOfN(rapid.Make[marketplace.Attributed](), 1, 3)).AsAny(),
+			reflect.TypeFor[[]marketplace.SubscriptionID](): orNil(
+				rapid.SliceOfN(rapid.Make[marketplace.SubscriptionID](), 1, 3)).AsAny(),
+			reflect.TypeFor[[]marketplace.Fact](): facts().AsAny(),
+		},
+	})
+}
+
+func facts() *rapid.Generator[[]marketplace.Fact] {
+	fact := rapid.MakeCustom[marketplace.Fact](rapid.MakeConfig{
+		Types: map[reflect.Type]*rapid.Generator[any]{
+			reflect.TypeFor[time.Time](): times().AsAny(),
+			reflect.TypeFor[[]marketplace.Attributed](): orNil(
+				rapid.SliceOfN(rapid.Make[marketplace.Attributed](), 1, 3)).AsAny(),
+		},
+	})
+	return orNil(rapid.SliceOfN(fact, 1, 3))
+}
+
+// times draws no time, or one that a store can hold.
+func times() *rapid.Generator[time.Time] {
+	return rapid.Custom(func(t *rapid.T) time.Time {
+		if rapid.Bool().Draw(t, "none") {
+			return time.Time{}
+		}
+		return time.UnixMicro(rapid.Int64Range(0, 4e15).Draw(t, "micros")).UTC()
+	})
+}
+
+func orNil[T any](g *rapid.Generator[[]T]) *rapid.Generator[[]T] {
+	return rapid.OneOf(rapid.Just[[]T](nil), g)
+}
+
+func orNilMap() *rapid.Generator[map[string]string] {
+	return rapid.OneOf(rapid.Just[map[string]string](nil),
+		rapid.MapOfN(rapid.String(), rapid.String(), 1, 4))
+}
+
+func TestSubscriptionReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeSubscription, func(s *marketplace.Subscription) []byte {
+		value := appendSubscription(nil, *s, s.Rev+1)
+		s.Rev++
+		return value
+	})
+}
+
+func TestCloudAccountReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeCloudAccount, func(a *marketplace.Account) []byte {
+		value := appendCloudAccount(nil, *a, a.Rev+1)
+		a.Rev++
+		return value
+	})
+}
+
+func TestEntryReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeEntry, func(e *core.JournalEntry) []byte {
+		value := appendEntry(nil, *e)
+		if !entryIsOf(e.Listing, value) || entryIsOf(e.Listing+"x", value) {
+			t.Errorf("entryIsOf(%q) does not know its own listing", e.Listing)
+		}
+		return value
+	})
+}
+
+func TestClaimReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeClaim, func(c *core.Claim) []byte { return appendClaim(nil, *c) })
+}
+
+// roundTrip checks that decode is the reverse of encode for any record, that a
+// value cut short or with an extra byte is damage, and that a later format is
+// refused. Only an entry's body, which is the rest, may have any length.
+func roundTrip[T any](t *testing.T, decode func([]byte) (T, error), encode func(*T) []byte) {
+	t.Helper()
+	gen := filled[T]()
+	rapid.Check(t, func(rt *rapid.T) {
+		want := gen.Draw(rt, "record")
+		value := encode(&want)
+		got, err := decode(value)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			rt.Fatalf("decode = %v (-want +got):\n%s", err, diff)
+		}
+		cut := rapid.IntRange(0, len(value)-1).Draw(rt, "cut")
+		if short, err := decode(value[:cut]); err == nil && cmp.Equal(short, want) {
+			rt.Fatalf("decode of %d of %d bytes = the whole record", cut, len(value))
+		}
+		value[0] = 99
+		if _, err := decode(value); !errors.Is(err, core.ErrSchema) {
+			rt.Fatalf("decode of a later format = %v, want ErrSchema", err)
+		}
+	})
+}
+
+func TestQuantityReturns(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		coef := rapid.Uint64Range(0, 9_999_999_999_999_999_999).Draw(t, "coefficient")
+		scale := rapid.IntRange(0, decimal.MaxScale).Draw(t, "scale")
+		want, err := newDecimal(coef, scale)
+		if err != nil || want.Coef() != coef || want.Scale() != scale {
+			t.Fatalf("newDecimal(%d, %d) = %v, %v", coef, scale, want, err)
+		}
+		if rapid.Bool().Draw(t, "negative") {
+			want = want.Neg()
+		}
+		got, err := unpackQuantity(packQuantity(want))
+		if err != nil || got != want {
+			t.Fatalf("unpackQuantity(packQuantity(%v)) = %v, %v", want, got, err)
+		}
+	})
+}
+
+// FuzzDecode: no value makes a decoder panic, and what decodes encodes to a
+// value that decodes to the same.
+func FuzzDecode(f *testing.F) {
+	yes := true
+	f.Add(appendSubscription(nil, marketplace.Subscription{ID: "sub_1", Facts: []marketplace.Fact{{Trial: &yes}}}, 1))
+	f.Add(appendCloudAccount(nil, marketplace.Account{ID: "ca_1"}, 1))
+	f.Add(appendEntry(nil, core.JournalEntry{ID: "cb_1", Event: &marketplace.Event{}, Body: []byte("{}")}))
+	f.Add(appendDay(nil, []daySample{{item: "logs", hour: 3, quantity: packQuantity(decimal.MustParse("1.5"))}}))
+	f.Add([]byte{formatPacked1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02})
+	f.Fuzz(func(t *testing.T, value []byte) {
+		stable(t, value, decodeSubscription, func(s marketplace.Subscription) []byte { return appendSubscription(nil, s, s.Rev) })
+		stable(t, value, decodeCloudAccount, func(a marketplace.Account) []byte { return appendCloudAccount(nil, a, a.Rev) })
+		stable(t, value, decodeEntry, func(e core.JournalEntry) []byte { return appendEntry(nil, e) })
+		stable(t, value, decodeClaim, func(c core.Claim) []byte { return appendClaim(nil, c) })
+		if samples, err := decodeDay(value); err == nil {
+			for _, s := range samples {
+				_, _ = unpackQuantity(s.quantity)
+			}
+		}
+		_, _ = decodeJSON[core.Task](value)
+		_ = entryIsOf("listing", value)
+	})
+}
+
+func stable[T any](t *testing.T, value []byte, decode func([]byte) (T, error), encode func(T) []byte) {
+	t.Helper()
+	rec, err := decode(value)
+	if err != nil {
+		return
+	}
+	again, err := decode(encode(rec))
+	if diff := cmp.Diff(rec, again); err != nil || diff != "" {
+		t.Errorf("encoding what was decoded = %v (-first +second):\n%s", err, diff)
+	}
+}
+
+// TestVarintOverflow: a number of more than 64 bits is damage, not a wrap.
+func TestVarintOverflow(t *testing.T) {
+	t.Parallel()
+	largest := binary.AppendUvarint(nil, math.MaxUint64)
+	if u := (unpacker{rest: string(largest)}); u.uint() != math.MaxUint64 || u.done() != nil {
+		t.Error("the largest number does not return")
+	}
+	largest[len(largest)-1]++
+	if u := (unpacker{rest: string(largest)}); u.uint() != 0 || u.done() == nil {
+		t.Error("a larger number than 64 bits is read")
+	}
+}
+
+// TestMergeDayAgrees compares the merge with a map.
+func TestMergeDayAgrees(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		known := map[string]string{}
+		var stored []daySample
+		for range rapid.IntRange(1, 4).Draw(t, "batches") {
+			batch := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) usage.Sample {
+				return usage.Sample{
+					Workspace: "ws_1", Item: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "item"),
+					Variant:  rapid.SampledFrom([]string{"", "x"}).Draw(t, "variant"),
+					Hour:     time.Date(2026, 11, 21, rapid.IntRange(0, 3).Draw(t, "hour"), 0, 0, 0, time.UTC),
+					Quantity: decimal.MustNew(rapid.Int64Range(0, 2).Draw(t, "quantity"), 0),
+				}
+			}), 1, 12).Draw(t, "batch")
+			days, err := byDay(batch)
+			if err != nil || len(days) != 1 {
+				t.Fatalf("byDay() = %d days, %v, want 1", len(days), err)
+			}
+			verdicts := make([]usage.Verdict, len(batch))
+			stored, _ = mergeDay(stored, &days[0], verdicts)
+			for i, s := range batch {
+				key := s.Item + "/" + s.Variant + "/" + s.Hour.String()
+				before, there := known[key]
+				want := usage.Accepted
+				if there && before == s.Quantity.String() {
+					want = usage.Duplicate
+				} else if there {
+					want = usage.Replaced
+				}
+				if verdicts[i] != want {
+					t.Fatalf("verdict %d = %v, want %v", i, verdicts[i], want)
+				}
+				known[key] = s.Quantity.String()
+			}
+		}
+		checkDay(t, stored, known)
+	})
+}
+
+// checkDay compares merged samples, and their encoding, with the map.
+func checkDay(t *rapid.T, stored []daySample, known map[string]string) {
+	decoded, err := decodeDay(appendDay(nil, stored))
+	if err != nil || len(decoded) != len(known) {
+		t.Fatalf("decodeDay() = %d samples, %v, want %d", len(decoded), err, len(known))
+	}
+	for i, s := range decoded {
+		if i > 0 && decoded[i-1].compare(&s) >= 0 {
+			t.Fatalf("samples %d and %d are out of order", i-1, i)
+		}
+		hour := time.Date(2026, 11, 21, int(s.hour), 0, 0, 0, time.UTC)
+		q, err := unpackQuantity(s.quantity)
+		if want := known[s.item+"/"+s.variant+"/"+hour.String()]; err != nil || q.String() != want {
+			t.Fatalf("sample %d = %v, %v, want %s", i, q, err, want)
+		}
+	}
+}
+
+// TestArenaKeepsValues: bbolt reads values at the commit, so memory may not be
+// handed out twice before.
+func TestArenaKeepsValues(t *testing.T) {
+	t.Parallel()
+	var a arena
+	var kept [][]byte
+	for i := range 500 {
+		kept = append(kept, a.keep(append(a.room(), bytes.Repeat([]byte{byte(i)}, i*7%6000)...)))
+	}
+	for i, value := range kept {
+		if !bytes.Equal(value, bytes.Repeat([]byte{byte(i)}, i*7%6000)) {
+			t.Fatalf("value %d was written over", i)
+		}
+	}
+}

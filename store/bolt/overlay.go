@@ -1,0 +1,143 @@
+package bolt
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"go.etcd.io/bbolt"
+)
+
+// overlay holds the writes of one call until the call has succeeded. A call
+// that fails is dropped with its overlay, so its neighbours in the group need
+// not run again.
+type overlay struct {
+	ops []op
+	// index finds ops by bucket and key once there are too many to look through.
+	index map[string]int
+}
+
+// op is a write. A nil value deletes.
+type op struct {
+	bucket bucket
+	key    []byte
+	value  []byte
+}
+
+// maxUnindexed is how many ops are looked through one by one. A callback has
+// about five; comparing that many short keys is cheaper than hashing one.
+const maxUnindexed = 24
+
+// reset forgets all writes and keeps the memory.
+func (o *overlay) reset() {
+	clear(o.ops)
+	o.ops = o.ops[:0]
+	o.index = nil
+}
+
+// set records a write; a later one to the same key takes its place.
+func (o *overlay) set(b bucket, key, value []byte) {
+	if at := o.find(b, key); at >= 0 {
+		o.ops[at].value = value
+		return
+	}
+	o.ops = append(o.ops, op{b, key, value})
+	o.note(len(o.ops) - 1)
+}
+
+// find returns the position of the write to key, or -1.
+func (o *overlay) find(b bucket, key []byte) int {
+	if o.index != nil {
+		var name [maxKey + 1]byte
+		if at, ok := o.index[string(append(append(name[:0], byte(b)), key...))]; ok {
+			return at
+		}
+		return -1
+	}
+	for i := range o.ops {
+		if o.ops[i].bucket == b && bytes.Equal(o.ops[i].key, key) {
+			return i
+		}
+	}
+	return -1
+}
+
+// note adds the op at a position to the index, and builds it when it is time.
+func (o *overlay) note(at int) {
+	if o.index == nil {
+		if len(o.ops) <= maxUnindexed {
+			return
+		}
+		o.index = make(map[string]int, 4*maxUnindexed)
+		at = 0
+	}
+	for ; at < len(o.ops); at++ {
+		o.index[string(append([]byte{byte(o.ops[at].bucket)}, o.ops[at].key...))] = at
+	}
+}
+
+// within returns the writes to keys of b that begin with prefix, by key.
+func (o *overlay) within(b bucket, prefix []byte) []op {
+	var found []op
+	for _, w := range o.ops {
+		if w.bucket == b && bytes.HasPrefix(w.key, prefix) {
+			found = append(found, w)
+		}
+	}
+	slices.SortFunc(found, compareOps)
+	return found
+}
+
+// flush writes everything to the transaction, in the order of its trees so
+// that neighbouring keys find their page at hand.
+func (o *overlay) flush(in *opened) error {
+	if len(o.ops) > maxUnindexed {
+		slices.SortFunc(o.ops, compareOps)
+	}
+	for _, w := range o.ops {
+		if err := w.apply(in.bucket(w.bucket)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w op) apply(b *bbolt.Bucket) error {
+	if w.value == nil {
+		return b.Delete(w.key)
+	}
+	return b.Put(w.key, w.value)
+}
+
+func compareOps(a, b op) int {
+	return cmp.Or(cmp.Compare(a.bucket, b.bucket), bytes.Compare(a.key, b.key))
+}
+
+// arena hands out memory that lasts until the group is committed: bbolt keeps
+// the slices it is given and reads them only then.
+type arena struct{ buf []byte }
+
+// arenaChunk is what the arena takes at a time: about a group of callbacks.
+const arenaChunk = 256 << 10
+
+// arenaRoom is the least room offered; what needs more moves to the heap.
+const arenaRoom = 4 << 10
+
+// room returns an empty slice to append one value to.
+func (a *arena) room() []byte {
+	if cap(a.buf)-len(a.buf) < arenaRoom {
+		a.buf = make([]byte, 0, arenaChunk)
+	}
+	return a.buf[len(a.buf):len(a.buf):cap(a.buf)]
+}
+
+// keep takes the memory of b, which was appended to room, out of the arena.
+func (a *arena) keep(b []byte) []byte {
+	if len(b) <= cap(a.buf)-len(a.buf) {
+		a.buf = a.buf[:len(a.buf)+len(b)]
+	}
+	return b[:len(b):len(b)]
+}
+
+// reset makes the memory free again. Nothing may refer to it any more.
+func (a *arena) reset() { a.buf = a.buf[:0] }
