@@ -300,7 +300,7 @@ func TestControl(t *testing.T) {
 	}{
 		{path + "/renew", "", 201}, {path + "/nothing", "", 400}, {path + "/change", `{"quantity":"many"}`, 400},
 		{"/_sim/orders/agmt-none/renew", "", 404}, {"/_sim/orders", "{", 400}, {"/_sim/rotate-key", "", 200},
-		{"/_sim/faults", `{"throttle":1}`, 200}, {"/_sim/faults", `{"colour":1}`, 400}, {"/_sim/faults", "{", 400},
+		{"/_sim/faults", `{"throttle":1}`, 200}, {"/_sim/faults", `{"repeat":0.5}`, 200}, {"/_sim/faults", `{"colour":1}`, 400}, {"/_sim/faults", "{", 400},
 		{"/_sim/trigger/advisory", `{"agreement":"agmt-9"}`, 200}, {"/_sim/trigger/nothing", "", 400},
 		{"/_sim/tokens/none", "", 404},
 	} {
@@ -313,8 +313,8 @@ func TestControl(t *testing.T) {
 	if n := len(state["agreements"].([]any)); n != 3 {
 		t.Errorf("there are %d agreements, want 3", n)
 	}
-	if got := state["faults"].(map[string]any)["throttle"]; got != 1.0 {
-		t.Errorf("throttle = %v, want 1", got)
+	if got := state["faults"].(map[string]any); got["throttle"] != 1.0 || got["repeat"] != 0.5 {
+		t.Errorf("faults = %v, want throttle 1 and repeat 0.5", got)
 	}
 	if _, attempts := b.visit(t, http.MethodGet, "/_sim/attempts", "", ""); !strings.Contains(attempts, "License Updated") {
 		t.Errorf("the attempts do not mention License Updated: %s", attempts)
