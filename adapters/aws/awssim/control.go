@@ -6,7 +6,8 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strings"
+
+	"cloudsettle/adapters/internal/sim"
 )
 
 // routes lays out the services, the page and the control API.
@@ -37,13 +38,11 @@ func (s *Simulator) routes() *http.ServeMux {
 type state struct {
 	Agreements []Agreement `json:"agreements"`
 	Confirmed  []string    `json:"confirmed_topics"`
-	Switches   Switches    `json:"faults"`
+	Faults     faults      `json:"faults"`
 }
 
 func (s *Simulator) controlState(w http.ResponseWriter, _ *http.Request) {
-	out := state{Agreements: s.Agreements(), Confirmed: s.Confirmed()}
-	s.Set(func(now *Switches) { out.Switches = *now })
-	s.writeJSON(w, http.StatusOK, out)
+	s.writeJSON(w, http.StatusOK, state{s.Agreements(), s.Confirmed(), s.faults()})
 }
 
 // controlDo lets an event happen; the answer does not wait for its callbacks.
@@ -103,27 +102,30 @@ func (s *Simulator) newToken(id string) (string, Agreement, bool) {
 	return s.mint(a), *a, true
 }
 
-// controlFaults changes the switches that the body names; the others stay.
+// faults are the faults of deliveries and the switches of the services.
+type faults struct {
+	sim.Faults
+	Switches
+}
+
+func (s *Simulator) faults() faults {
+	now := faults{Faults: s.sender.Faults()}
+	s.Set(func(sw *Switches) { now.Switches = *sw })
+	return now
+}
+
+// controlFaults changes what the body names; the rest stays.
 func (s *Simulator) controlFaults(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
-	if err != nil {
+	next := s.faults()
+	dec := json.NewDecoder(io.LimitReader(r.Body, maxRequest))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&next); err != nil {
 		s.refuse(w, err)
 		return
 	}
-	var now Switches
-	s.Set(func(sw *Switches) {
-		now = *sw
-		dec := json.NewDecoder(strings.NewReader(string(body)))
-		dec.DisallowUnknownFields()
-		if err = dec.Decode(&now); err == nil {
-			*sw = now
-		}
-	})
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
-	s.writeJSON(w, http.StatusOK, now)
+	s.sender.SetFaults(next.Faults)
+	s.Set(func(sw *Switches) { *sw = next.Switches })
+	s.writeJSON(w, http.StatusOK, next)
 }
 
 func (s *Simulator) controlRotate(w http.ResponseWriter, _ *http.Request) {

@@ -75,7 +75,7 @@ func (s *Simulator) unknown(a *Agreement, p Params) (sim.Delivery, error) {
 // detail is what all events of an agreement say.
 func (s *Simulator) detail(a *Agreement) map[string]any {
 	return map[string]any{
-		"requestId": s.uuid(), "catalog": "AWSMarketplace", "agreement": map[string]any{"id": a.ID},
+		"requestId": uuid(), "catalog": "AWSMarketplace", "agreement": map[string]any{"id": a.ID},
 		"acceptor": map[string]any{"accountId": a.Account},
 		"proposer": map[string]any{"accountId": sellerAccount}, "offer": map[string]any{"id": a.Offer},
 	}
@@ -119,7 +119,7 @@ func (s *Simulator) bus(detailType string, a *Agreement, detail map[string]any, 
 		return sim.Delivery{}, err
 	}
 	body, err := json.Marshal(map[string]any{
-		"version": "0", "id": s.uuid(), "detail-type": detailType, "source": "aws.agreement-marketplace",
+		"version": "0", "id": uuid(), "detail-type": detailType, "source": "aws.agreement-marketplace",
 		"account": sellerAccount, "time": stampOf(at), "region": "us-east-1",
 		"resources": []string{"arn:aws:aws-marketplace::aws:agreement:" + a.ID}, "detail": detail,
 	})

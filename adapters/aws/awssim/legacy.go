@@ -63,7 +63,7 @@ func (s *Simulator) snsUnsubscribed(_ *Agreement, p Params) (sim.Delivery, error
 }
 
 func (s *Simulator) snsControl(kind string, p Params) (sim.Delivery, error) {
-	topic, secret := cmp.Or(p["topic"], s.topic("subscription")), s.hexID(64)
+	topic, secret := cmp.Or(p["topic"], s.topic("subscription")), hexID(64)
 	s.confirm[secret] = topic
 	q := url.Values{"Action": {"ConfirmSubscription"}, "TopicArn": {topic}, "Token": {secret}}
 	return s.sns(kind, map[string]string{
@@ -80,7 +80,7 @@ func (s *Simulator) sns(name string, m map[string]string, p Params) (sim.Deliver
 		return sim.Delivery{}, err
 	}
 	signer := s.signers[len(s.signers)-1]
-	m["MessageId"], m["Timestamp"] = s.uuid(), at.UTC().Format("2006-01-02T15:04:05.000Z")
+	m["MessageId"], m["Timestamp"] = uuid(), at.UTC().Format("2006-01-02T15:04:05.000Z")
 	m["SignatureVersion"] = cmp.Or(s.switches.SNSVersion, strconv.Itoa(1+s.rnd.IntN(2)))
 	if err := signer.sign(m); err != nil {
 		return sim.Delivery{}, err

@@ -2,6 +2,8 @@ package awssim_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -260,4 +262,9 @@ func (b *bundle) readQueue(t testing.TB) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Feed.Run() = %v, want context.Canceled", err)
 	}
+}
+
+func sha256Hex(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }
