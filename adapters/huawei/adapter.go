@@ -149,7 +149,7 @@ func decode(raw json.RawMessage) (Config, error) {
 	c.Site = cmp.Or(c.Site, "cn")
 	c.EncryptType = cmp.Or(c.EncryptType, "1")
 	c.TimeZone = cmp.Or(c.TimeZone, "UTC")
-	c.OnRelease = cmp.Or(c.OnRelease, workspace.SettleByWallet)
+	c.OnRelease = cmp.Or(c.OnRelease, workspace.Lock)
 	c.MaxSkew = cmp.Or(c.MaxSkew, duration(defaultMaxSkew))
 	c.V1MaxSkew = cmp.Or(c.V1MaxSkew, duration(defaultV1MaxSkew))
 	c.Currency = cmp.Or(c.Currency, currency(c.Site))
