@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,15 +22,59 @@ import (
 // TestLifecycleInCore is TestLifecycle with the real core on a real store.
 func TestLifecycleInCore(t *testing.T) {
 	t.Parallel()
+	r := start(t, 9, sim.Hostile)
+	svc := inCore(t, r, time.Now)
+	r.live(t, rand.New(rand.NewPCG(9, 7)))
+	r.compare(t, stored(t, svc.Store), 16)
+}
+
+// TestPurchaseIsFinishedLater: while Query order fails, a purchase gets its
+// identity and is being processed; repeats get the same one.
+func TestPurchaseIsFinishedLater(t *testing.T) {
+	t.Parallel()
+	r := start(t, 1, sim.Faults{})
+	var ahead atomic.Int64
+	svc := inCore(t, r, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
+	expect := func(event, want string, params map[string]string) {
+		t.Helper()
+		a, err := r.sim.Trigger(t.Context(), event, params)
+		if err != nil || !strings.Contains(a.Body, want) {
+			t.Errorf("%s %v = %s, %v, want %s", event, params, a.Body, err, want)
+		}
+		r.wait(t)
+	}
+	misbehave := func(how string) {
+		if err := r.sim.Misbehave(map[string]string{"order_query": how}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	misbehave(queryBroken)
+	expect("newInstance", `"000004"`, map[string]string{"orderId": "CS1", "businessId": "i-1"})
+	expect("newInstance", `"instanceId":"i-1"`, map[string]string{"orderId": "CS1", "businessId": "i-2"})
+	expect("queryInstance", `"000004"`, map[string]string{"instanceId": "i-1"})
+	misbehave(queryWell)
+	ahead.Store(int64(time.Hour))
+	if err := svc.RunTasks(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect("queryInstance", `"000000"`, map[string]string{"instanceId": "i-1"})
+	expect("newInstance", `"instanceId":"i-1"`, map[string]string{"orderId": "CS1", "businessId": "i-3"})
+	if s := stored(t, svc.Store)["i-1"]; s.Status != marketplace.StatusActive || s.SKU != someSKU {
+		t.Errorf("instance i-1 is %+v, want it active", s)
+	}
+}
+
+// inCore lets the simulator call the real core.
+func inCore(t *testing.T, r *rig, now func() time.Time) *core.Service {
+	t.Helper()
 	store, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	r := start(t, 9, sim.Hostile)
 	svc := core.NewService(core.Config{
-		Store: store, Marketplaces: []core.Marketplace{r.market}, Now: time.Now,
-		NewID: id.NewGenerator(time.Now).New, Log: slog.New(slog.DiscardHandler),
+		Store: store, Marketplaces: []core.Marketplace{r.market}, Now: now,
+		NewID: id.NewGenerator(now).New, Log: slog.New(slog.DiscardHandler),
 		LinkKey: make([]byte, 32), Brand: "Example",
 	})
 	r.handler = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -43,8 +89,7 @@ func TestLifecycleInCore(t *testing.T) {
 		w.WriteHeader(reply.Status)
 		_, _ = w.Write(reply.Body)
 	})
-	r.live(t, rand.New(rand.NewPCG(9, 7)))
-	r.compare(t, stored(t, store), 16)
+	return svc
 }
 
 // stored returns the subscriptions of a store, by instance.
