@@ -134,7 +134,7 @@ func (a *app) seedKey(ctx context.Context) error {
 			return nil
 		}
 	}
-	_, secret, err := a.svc.CreateAPIKey(ctx, "demo", core.RoleOperator, "")
+	_, secret, err := a.svc.CreateAPIKey(ctx, core.Request{}, "demo", core.RoleOperator, "")
 	if err != nil {
 		return err
 	}
