@@ -83,7 +83,7 @@ func (c *completer) Complete(_ context.Context, ev marketplace.Event) (marketpla
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	st, err := bolt.Open(filepath.Join(t.TempDir(), "db"), bolt.Options{})
+	st, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func serve(tb testing.TB, h http.Handler) string {
 // program serves the whole callback path for markets and returns its address.
 func program(tb testing.TB, markets ...core.Marketplace) (addr string, svc *core.Service) {
 	tb.Helper()
-	st, err := bolt.Open(filepath.Join(tb.TempDir(), "db"), bolt.Options{})
+	st, err := bolt.Open(filepath.Join(tb.TempDir(), "db"))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -106,7 +106,7 @@ type Adapter struct {
 
 	publicURL string
 	authURL   string
-	notes     map[string]string
+	notes     *info
 	asString  bool
 	succeeded []byte // the answer to everything that simply went well
 }
@@ -146,7 +146,7 @@ func newAdapter(s core.Settings, c Config, p parsed) *Adapter {
 		zone: p.zone, ssoWindow: p.ssoWindow, byArrival: c.OrderByArrival, now: s.Now,
 		quantity:  []string{"AccountQuantity", "Count"},
 		publicURL: strings.TrimRight(s.PublicURL, "/"),
-		notes:     map[string]string{"Notes": c.Notes}, asString: c.SuccessAsString,
+		notes:     &info{c.Notes}, asString: c.SuccessAsString,
 	}
 	if c.SPIKeyPrevious != "" {
 		a.keys = append(a.keys, c.SPIKeyPrevious)
@@ -245,7 +245,7 @@ func (m Metering) check() error {
 	if m.Key != "" && !slices.Contains(meteringKeys, m.Key) {
 		errs = append(errs, fmt.Errorf("metering.key: %q is not one of %v", m.Key, meteringKeys))
 	}
-	if m.UnitAmount != "" && (!decimalPattern.MatchString(m.UnitAmount) || strings.Trim(m.UnitAmount, "0.") == "") {
+	if u := m.UnitAmount; u != "" && (!decimalPattern.MatchString(u) || strings.Trim(u, "0.") == "") {
 		errs = append(errs, fmt.Errorf("metering.unit_amount: %q is not a positive decimal", m.UnitAmount))
 	}
 	if m.Cycle != "" && m.Cycle != "hourly" && m.Cycle != "daily" {
@@ -291,7 +291,7 @@ func parseEndpoint(c Config, dev bool) (endpoint, error) {
 		text = "https://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery != "" {
 		return e, fmt.Errorf("%q is neither a host nor a URL without a path", c.Endpoint)
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !dev && !loopback(u.Hostname())) {

@@ -15,9 +15,12 @@ import (
 
 // Limits of one poll.
 const (
-	pageSize = 50 // messages a page; the largest is not documented
-	maxPages = 20 // a thousand messages; the next poll takes the rest
+	pageSize = 10  // messages a page, as in the sample; the largest is not documented
+	maxPages = 100 // a thousand messages; the next poll takes the rest
 )
+
+// handler applies a callback durably.
+type handler = func(context.Context, core.Callback) error
 
 // feed pulls the messages that the marketplace could not deliver.
 type feed struct {
@@ -31,7 +34,7 @@ var _ core.Feed = (*feed)(nil)
 
 // Run polls at once and then in intervals until ctx is done. A poll that fails
 // is logged and tried again in the next interval.
-func (f *feed) Run(ctx context.Context, handle func(context.Context, core.Callback) error) error {
+func (f *feed) Run(ctx context.Context, handle handler) error {
 	t := time.NewTicker(f.interval)
 	defer t.Stop()
 	for {
@@ -49,7 +52,7 @@ func (f *feed) Run(ctx context.Context, handle func(context.Context, core.Callba
 // poll handles and confirms what is parked. All pages are read first, because
 // confirming moves the pages that follow. A message that cannot be handled
 // stays and does not hold up the others.
-func (f *feed) poll(ctx context.Context, handle func(context.Context, core.Callback) error) error {
+func (f *feed) poll(ctx context.Context, handle handler) error {
 	messages, err := f.parked(ctx)
 	if err != nil {
 		return err
@@ -85,7 +88,7 @@ func (f *feed) parked(ctx context.Context) ([]notification, error) {
 }
 
 // deliver hands one message on and confirms it once it is durable.
-func (f *feed) deliver(ctx context.Context, m notification, handle func(context.Context, core.Callback) error) error {
+func (f *feed) deliver(ctx context.Context, m notification, handle handler) error {
 	cb, err := f.callback(m)
 	if err != nil {
 		return err

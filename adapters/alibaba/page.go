@@ -23,7 +23,8 @@ func (a *Adapter) browser(cb core.Callback, ev marketplace.Event, out core.Outco
 		return core.Reply{Status: p.Status, Header: h}
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	withHints(h, p.Status, "GET")
 	p.Request = cb.RequestID
@@ -38,6 +39,11 @@ type page struct {
 
 const again = "Go back to the cloud console and choose “Login directly” again."
 
+var unknownPage = page{
+	Status: http.StatusNotFound, Title: "This purchase is not known here",
+	Text: "If you just bought it, wait a minute. " + again,
+}
+
 // signInPage decides what a buyer sees. A status of 303 means the landing page.
 func signInPage(cb core.Callback, ev marketplace.Event, out core.Outcome, err error) page {
 	if err != nil {
@@ -48,20 +54,19 @@ func signInPage(cb core.Callback, ev marketplace.Event, out core.Outcome, err er
 	case out.Result == marketplace.Replayed:
 		return page{Status: http.StatusGone, Title: "This link was used already", Text: again}
 	case out.Result == marketplace.Waiting || sub != nil && !sub.Known():
-		return page{
-			Status: http.StatusNotFound, Title: "This purchase is not known here yet",
-			Text: "Wait a minute, then try again. " + again,
-		}
+		return unknownPage
 	case sub != nil && sub.Status == marketplace.StatusFrozen:
 		return page{
 			Status: http.StatusForbidden, Title: "Your subscription is paused",
-			Text: "Its term is over or a payment is due. Renew it in the cloud console; your data is kept.",
+			Text: "Its term is over or a payment is due. Your data is kept: renew it in the cloud console.",
 		}
-	case sub != nil && (sub.Status == marketplace.StatusEnding || sub.Status == marketplace.StatusEnded):
+	case sub != nil && (sub.Status == marketplace.StatusEnded || sub.Status == marketplace.StatusEnding):
 		return page{
 			Status: http.StatusForbidden, Title: "Your subscription has ended",
 			Text: "Buy it again in the cloud marketplace to go on.",
 		}
+	case sub == nil && out.Result == marketplace.Refused:
+		return unknownPage
 	case ev.Kind == marketplace.SignIn && out.Landing != "" && welcome(out.Result):
 		return page{Status: http.StatusSeeOther}
 	}
@@ -81,10 +86,7 @@ func failurePage(cb core.Callback, err error) page {
 	case errors.Is(err, core.ErrExpired):
 		return page{Status: http.StatusGone, Title: "This link has expired", Text: again}
 	case errors.Is(err, core.ErrNotFound):
-		return page{
-			Status: http.StatusNotFound, Title: "This purchase is not known here",
-			Text: "If you just bought it, wait a minute. " + again,
-		}
+		return unknownPage
 	case errors.Is(err, core.ErrNotUsable):
 		return page{
 			Status: http.StatusForbidden, Title: "Your subscription cannot be used now",

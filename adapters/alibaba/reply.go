@@ -20,7 +20,10 @@ const noInstance = "0"
 // Reply answers cb in the marketplace's dialect: JSON for its servers, a page
 // or a redirect for a buyer's browser. It is total.
 func (a *Adapter) Reply(cb core.Callback, ev marketplace.Event, out core.Outcome, err error) core.Reply {
-	action := cmp.Or(ev.Action, peekAction(cb))
+	action := ev.Action
+	if action == "" {
+		action = peekAction(cb)
+	}
 	switch {
 	case cb.Endpoint == endpointSSO || action == actionVerify:
 		return a.browser(cb, ev, out, err)

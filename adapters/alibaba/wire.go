@@ -2,10 +2,10 @@ package alibaba
 
 // createAnswer answers createInstance. InstanceID "0" means "not yet".
 type createAnswer struct {
-	InstanceID string            `json:"instanceId"`
-	AppInfo    *appInfo          `json:"appInfo,omitempty"`
-	Info       map[string]string `json:"info,omitempty"` // shown to the buyer
-	Message    string            `json:"message,omitempty"`
+	InstanceID string   `json:"instanceId"`
+	AppInfo    *appInfo `json:"appInfo,omitempty"`
+	Info       *info    `json:"info,omitempty"`
+	Message    string   `json:"message,omitempty"`
 }
 
 // appInfo is shown to the buyer, so it never holds a password.
@@ -13,6 +13,12 @@ type appInfo struct {
 	FrontEndURL string `json:"frontEndUrl"`
 	AdminURL    string `json:"adminUrl"`
 	AuthURL     string `json:"authUrl"`
+}
+
+// info is shown to the buyer. That it is a flat object of texts is inferred from
+// what the API reads back.
+type info struct {
+	Notes string `json:"Notes"`
 }
 
 // successAnswer answers everything else. Success is true, or "true" where that

@@ -201,14 +201,16 @@ func (c Config) validate(s core.Settings) (*time.Location, error) {
 		fault(err != nil, "time_zone: %q is not known", c.TimeZone),
 		fault(c.ID != "" && c.ID != s.Listing, "id: %q is not the listing %q", c.ID, s.Listing),
 		fault(c.Provider != provider, "provider: %q is not %s", c.Provider, provider),
-		fault(!slices.Contains([]string{"cn", "intl", "eu"}, c.Site), "site: %q is not cn, intl or eu", c.Site),
+		fault(!slices.Contains([]string{"cn", "intl", "eu"}, c.Site),
+			"site: %q is not cn, intl or eu", c.Site),
 		fault(c.EncryptType != "1" && c.EncryptType != "2", "encrypt_type: %q is not 1 or 2", c.EncryptType),
 		fault(!c.MaxSkew.sane(), "max_skew: not between 1s and %s", maxMaxSkew),
 		fault(!c.V1MaxSkew.sane(), "v1_max_skew: not between 1s and %s", maxMaxSkew),
 		fault(len(c.Currency) != 3, "currency: %q is not three letters", c.Currency),
 		fault(c.OnRelease != workspace.SettleByWallet && c.OnRelease != workspace.Lock,
 			"on_release: %q is not %s or %s", c.OnRelease, workspace.SettleByWallet, workspace.Lock),
-		fault(!positive(c.Metering.UnitAmount), "metering.unit_amount: %q is not a positive amount", c.Metering.UnitAmount),
+		fault(!positive(c.Metering.UnitAmount),
+			"metering.unit_amount: %q is not a positive amount", c.Metering.UnitAmount),
 		fault(!reachable(c.Endpoint, s.Dev), "endpoint: %q is not an https:// address", c.Endpoint),
 		fault(s.PublicURL == "", "public_url: missing"),
 		fault(s.Now == nil, "settings: no clock"),
@@ -240,7 +242,8 @@ func (d duration) sane() bool {
 // positive reports whether s is empty or a decimal above zero.
 func positive(s string) bool {
 	whole, fraction, _ := strings.Cut(s, ".")
-	return s == "" || strings.Trim(whole+fraction, "0123456789") == "" && strings.Trim(whole+fraction, "0") != ""
+	digits := whole + fraction
+	return s == "" || strings.Trim(digits, "0123456789") == "" && strings.Trim(digits, "0") != ""
 }
 
 // reachable reports whether endpoint is empty or an address that may be called:

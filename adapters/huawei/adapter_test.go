@@ -138,27 +138,37 @@ func TestEndpointsOfSites(t *testing.T) {
 
 func TestReceive(t *testing.T) {
 	t.Parallel()
+	query := func(more string) func(*core.Callback) {
+		return func(cb *core.Callback) { cb.RawQuery += more }
+	}
+	late := func(d time.Duration) func(*core.Callback) {
+		return func(cb *core.Callback) { cb.ReceivedAt = at.Add(d) }
+	}
+	unchanged := func(*core.Callback) {}
 	tests := []struct {
 		name   string
 		change func(*core.Callback)
 		config map[string]any
 		want   error
 	}{
-		{"Genuine", func(*core.Callback) {}, nil, nil},
+		{"Genuine", unchanged, nil, nil},
 		{"WrongMethod", func(cb *core.Callback) { cb.Method = http.MethodPut }, nil, core.ErrUnsupported},
 		{"WrongEndpoint", func(cb *core.Callback) { cb.Endpoint = "sso" }, nil, core.ErrUnsupported},
-		{"UnusualContentType", func(cb *core.Callback) { cb.Header.Set("Content-Type", "text/plain") }, nil, nil},
-		{"DoubledParameterCountsOnce", func(cb *core.Callback) { cb.RawQuery += "&nonce=0&timestamp=1" }, nil, nil},
-		{"DoubledParameterInFront", func(cb *core.Callback) { cb.RawQuery = "nonce=0&" + cb.RawQuery }, nil, core.ErrUnverified},
-		{"BadEncoding", func(cb *core.Callback) { cb.RawQuery += "&x=%zz" }, nil, core.ErrInvalid},
-		{"TooManyParameters", func(cb *core.Callback) { cb.RawQuery += strings.Repeat("&x=1", maxParams) }, nil, core.ErrInvalid},
-		{"SixtySecondsLate", func(cb *core.Callback) { cb.ReceivedAt = at.Add(58500 * time.Millisecond) }, nil, nil},
-		{"LaterThanThat", func(cb *core.Callback) { cb.ReceivedAt = at.Add(58501 * time.Millisecond) }, nil, core.ErrExpired},
-		{"EarlierThanThat", func(cb *core.Callback) { cb.ReceivedAt = at.Add(-61502 * time.Millisecond) }, nil, core.ErrExpired},
-		{"SkewIsConfigurable", func(cb *core.Callback) { cb.ReceivedAt = at.Add(4 * time.Minute) }, map[string]any{"max_skew": "5m"}, nil},
-		{"PreviousKey", func(*core.Callback) {}, map[string]any{"key": "new", "key_previous": testKey}, nil},
-		{"KeyForOrderNotifyOnly", func(*core.Callback) {}, map[string]any{"key": "new", "order_notify_key": testKey}, core.ErrUnverified},
-		{"ReplacedKey", func(*core.Callback) {}, map[string]any{"key": "new"}, core.ErrUnverified},
+		{"NoContentType", func(cb *core.Callback) { cb.Header = nil }, nil, nil},
+		{"UnknownParameter", query("&zz=1"), nil, nil},
+		{"DoubledParameterCountsOnce", query("&nonce=0&timestamp=1"), nil, nil},
+		{"DoubledParameterInFront", func(cb *core.Callback) { cb.RawQuery = "nonce=0&" + cb.RawQuery },
+			nil, core.ErrUnverified},
+		{"BadEncoding", query("&x=%zz"), nil, core.ErrInvalid},
+		{"TooManyParameters", query(strings.Repeat("&x=1", maxParams)), nil, core.ErrInvalid},
+		{"SixtySecondsLate", late(58500 * time.Millisecond), nil, nil},
+		{"LaterThanThat", late(58501 * time.Millisecond), nil, core.ErrExpired},
+		{"EarlierThanThat", late(-61502 * time.Millisecond), nil, core.ErrExpired},
+		{"SkewIsConfigurable", late(4 * time.Minute), map[string]any{"max_skew": "5m"}, nil},
+		{"PreviousKey", unchanged, map[string]any{"key": "new", "key_previous": testKey}, nil},
+		{"KeyForOrderNotifyOnly", unchanged,
+			map[string]any{"key": "new", "order_notify_key": testKey}, core.ErrUnverified},
+		{"ReplacedKey", unchanged, map[string]any{"key": "new"}, core.ErrUnverified},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

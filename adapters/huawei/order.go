@@ -42,7 +42,8 @@ type orders struct {
 // newOrders assembles the client from the SDK's parts. Its builder would write
 // a file into the home directory and look up identities over the network.
 func newOrders(c Config, now func() time.Time) (*orders, error) {
-	cred, err := global.NewCredentialsBuilder().WithAk(c.AccessKeyID).WithSk(c.SecretAccessKey).SafeBuild()
+	cred, err := global.NewCredentialsBuilder().
+		WithAk(c.AccessKeyID).WithSk(c.SecretAccessKey).SafeBuild()
 	if err != nil {
 		return nil, fmt.Errorf("huawei: access key: %w", err)
 	}
@@ -150,7 +151,8 @@ func parseOrder(orderID string, status int, body string) (*order, error) {
 	case err == nil && code == "0000" && status < http.StatusBadRequest:
 		return wholeOrder(orderID, r.OrderInfo)
 	case unknownOrder(status, family, code):
-		return nil, core.Invalid("unknown_order", "order %.64q: status %d, code %.32q", orderID, status, code)
+		return nil, core.Invalid("unknown_order",
+			"order %.64q: status %d, code %.32q", orderID, status, code)
 	default:
 		return nil, fmt.Errorf("huawei: query order %s: status %d, code %.32q: %w",
 			orderID, status, family+"."+code, core.ErrUnavailable)

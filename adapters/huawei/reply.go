@@ -30,7 +30,9 @@ const maxMessage = 200
 // Reply answers a callback of either version: always status 200 with a JSON
 // result, signed over exactly its bytes. KooGallery repeats everything that is
 // not answered with 000000, for hours, so a failure of ours costs a delay only.
-func (a *Adapter) Reply(cb core.Callback, ev marketplace.Event, out core.Outcome, err error) core.Reply {
+func (a *Adapter) Reply(
+	cb core.Callback, ev marketplace.Event, out core.Outcome, err error,
+) core.Reply {
 	var ans answer
 	if err != nil {
 		ans = failure(err)

@@ -136,7 +136,7 @@ func callback(n int64) sent {
 // callback is one fact of its subscription and took effect once.
 func (r *rig) checkOnce(acked []sent) {
 	r.t.Helper()
-	st, err := bolt.Open(filepath.Join(r.dir, "db"), bolt.Options{})
+	st, err := bolt.Open(filepath.Join(r.dir, "db"))
 	if err != nil {
 		r.t.Fatal(err)
 	}

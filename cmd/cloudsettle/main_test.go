@@ -21,7 +21,7 @@ import (
 
 // childEnv makes the test binary behave as the program itself, so that a test
 // can kill it.
-const childEnv = "CLOUDSETTLE_TEST_CHILD"
+const childEnv = "TEST_RUN_AS_CLOUDSETTLE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {

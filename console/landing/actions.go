@@ -53,7 +53,7 @@ func (v *visit) sendCode() error {
 func (v *visit) askCode(status int, login string, in input, lead string) error {
 	return v.write(v.c, status, view{
 		Title: "Enter your code", Lead: lead, Step: 1, Facts: v.facts(), Forms: v.codeForms(login, in),
-		Links: []anchor{{Text: "Start over", Href: v.path}},
+		Back: &anchor{"Start over", v.path},
 	})
 }
 

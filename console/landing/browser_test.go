@@ -40,7 +40,7 @@ type bundle struct {
 
 func setup(t testing.TB) *bundle {
 	t.Helper()
-	store, err := bolt.Open(filepath.Join(t.TempDir(), "db"), bolt.Options{})
+	store, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
 	if err != nil {
 		t.Fatal(err)
 	}

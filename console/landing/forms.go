@@ -96,6 +96,13 @@ func (v *visit) signInForm(in input) form {
 	}
 }
 
+// onlySignIn is the sign-in form where there is nothing to choose.
+func (v *visit) onlySignIn(in input) form {
+	f := v.signInForm(in)
+	f.Title = ""
+	return f
+}
+
 func (v *visit) registerForm(in input) form {
 	return form{
 		ID: "register", Action: v.path + "/register", Title: "I am new here", Button: "Create billing account",

@@ -22,8 +22,10 @@ type view struct {
 	Who    string // the account that signed in
 	Bound  []boundWorkspace
 	Choice string // heading above forms that are alternatives
+	Folded bool   // the forms are not the main thing any more
 	Forms  []form
-	Links  []anchor
+	Next   *anchor // above the forms: what to do when they are not needed
+	Back   *anchor // below them
 }
 
 // notice is a message in a box of its own.
@@ -44,10 +46,7 @@ func (f fact) When() string { return f.Time.UTC().Format("2 January 2006, 15:04 
 
 type boundWorkspace struct{ Name, ID, Site, Status string }
 
-type anchor struct {
-	Text, Href string
-	Main       bool
-}
+type anchor struct{ Text, Href string }
 
 // Faults lists the wrong fields of all forms.
 func (v view) Faults() (out []field) {
@@ -74,17 +73,15 @@ func (v *visit) view(sent string, in input) view {
 	}
 	switch {
 	case v.foreign():
-		out.Notice = foreign()
+		out.Notice, out.Step, out.Forms = foreign(), 1, []form{v.onlySignIn(of("signin"))}
 	case v.page.Account != nil && v.live():
 		v.chooseWorkspace(&out, of)
 	case v.page.Account != nil:
-		out.Title = "Your purchase"
+		out.Step = 0
 	case v.page.Owner != nil:
 		out.Title = "Sign in"
 		out.Lead = "This purchase is connected to a billing account. Sign in to that account to see and bind its workspaces."
-		only := v.signInForm(of("signin"))
-		only.Title = "" // the page's own says it
-		out.Forms = []form{only}
+		out.Forms = []form{v.onlySignIn(of("signin"))}
 	case v.usable():
 		out.Title = "Finish setting up " + v.Brand
 		out.Lead = "Connect this purchase to a billing account: the one that you have, or a new one."
@@ -112,7 +109,7 @@ func (v *visit) signed(out *view) {
 		})
 	}
 	if len(out.Bound) > 0 {
-		out.Links = []anchor{{Text: "Open " + v.Brand, Href: v.Console, Main: true}}
+		out.Next = &anchor{"Open " + v.Brand, v.Console}
 	}
 }
 
@@ -123,7 +120,7 @@ func (v *visit) chooseWorkspace(out *view, of func(string) input) {
 	out.Choice = "Which workspace?"
 	if n := len(out.Bound); n > 0 {
 		out.Step, out.Title, out.Lead = 3, "Already bound", "This purchase settles the workspaces below."
-		out.Choice = "Bind another workspace"
+		out.Choice, out.Folded = "Bind another workspace", true
 	}
 	if name := v.justBound(); name != "" {
 		out.Title, out.Lead = "Workspace "+name+" is bound", "From now on its usage is settled through this purchase."

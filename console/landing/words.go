@@ -57,7 +57,7 @@ func days(d time.Duration) string { return fmt.Sprintf("%.0f days", d.Hours()/24
 func foreign() *notice {
 	return &notice{"bad", "This purchase belongs to another billing account",
 		"It was connected to another account before, and only that account can bind workspaces to it. " +
-			"Sign in with that account, or ask for help if you do not know it."}
+			"Sign in with that account here, or ask for help if you do not know it."}
 }
 
 // expired tells the bearer of a link that is too old how to get a new one.

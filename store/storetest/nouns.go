@@ -22,7 +22,7 @@ func namesAreUnique(t *testing.T, s core.Store) {
 	err := s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error { return tx.PutSubscription(ctx, clash) })
 	wantErr(t, "PutSubscription with a name that is taken", err, core.ErrConflict)
 
-	clash.Listing = "aws-main"
+	clash.Listing = "other-main"
 	update(t, s, func(ctx context.Context, tx core.Tx) error { return tx.PutSubscription(ctx, clash) })
 
 	a, b := fullCloudAccount(), fullCloudAccount()

@@ -20,7 +20,7 @@ const listing marketplace.ListingID = "ali-cn"
 // subscription returns a known subscription with one name.
 func subscription(id string) marketplace.Subscription {
 	return marketplace.Subscription{
-		ID: marketplace.SubscriptionID(id), Listing: listing, Provider: "alibaba",
+		ID: marketplace.SubscriptionID(id), Listing: listing, Provider: "cloud",
 		Subject: "name of " + id, Account: "ca_1", Status: marketplace.StatusActive,
 		CreatedAt: epoch, LastEventAt: epoch,
 	}
@@ -30,7 +30,7 @@ func subscription(id string) marketplace.Subscription {
 func fullSubscription() marketplace.Subscription {
 	yes := true
 	return marketplace.Subscription{
-		ID: "sub_full", Listing: listing, Provider: "alibaba", Subject: "12345678",
+		ID: "sub_full", Listing: listing, Provider: "cloud", Subject: "12345678",
 		Also: []string{"agreement", "order"}, Account: "ca_1", Previous: "sub_before", Next: "sub_after",
 		Facts: []marketplace.Fact{
 			{
@@ -48,7 +48,7 @@ func fullSubscription() marketplace.Subscription {
 
 func fullCloudAccount() marketplace.Account {
 	return marketplace.Account{
-		ID: "ca_full", Listing: listing, Provider: "alibaba", ProviderID: "000123456789012",
+		ID: "ca_full", Listing: listing, Provider: "cloud", ProviderID: "000123456789012",
 		Name: "Example Ltd", BillingAccount: "ba_1",
 		Subscriptions: []marketplace.SubscriptionID{"sub_1", "sub_2"}, CreatedAt: epoch,
 	}
@@ -62,7 +62,7 @@ func fullEntry() core.JournalEntry {
 		Effects: []string{"one", "two"}, Subscription: "sub_1", Attempts: 3, ReceivedAt: epoch,
 		Method: "GET", Endpoint: "events", RawQuery: "a=b&c=%E4%BA%91", Body: []byte("\x00\xff{\"raw\": true}\r\n"),
 		Event: &marketplace.Event{
-			Listing: listing, Provider: "alibaba", Kind: marketplace.Renewed, Action: "renewInstance",
+			Listing: listing, Provider: "cloud", Kind: marketplace.Renewed, Action: "renewInstance",
 			Test: true, Delivery: "delivery", Nonce: "nonce", Subject: "subject", Also: []string{"also"},
 			Proposed: "proposed", Previous: "previous", Subjects: []string{"x", "y"},
 			Account: "000123456789012", AccountName: "Example Ltd", Key: "key", Rank: "rank",
@@ -82,7 +82,7 @@ func billingAccount(id, user, email, phone string) account.Account {
 func aWorkspace(id string) workspace.Workspace {
 	return workspace.Workspace{
 		ID: workspace.ID(id), Name: "prod", Site: "cn1", OwnerEmail: "dev@acme.example",
-		OpenedBy: "alibaba", LockedAt: epoch, CreatedAt: epoch,
+		OpenedBy: "cloud", LockedAt: epoch, CreatedAt: epoch,
 	}
 }
 

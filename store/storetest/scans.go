@@ -141,7 +141,7 @@ func tasksPage(t *testing.T, s core.Store) {
 // listsNarrow: lists hold what they say and nothing else.
 func listsNarrow(t *testing.T, s core.Store) {
 	other, early := subscription("sub_other"), subscription("sub_early")
-	other.Listing, early.Account = "aws-main", ""
+	other.Listing, early.Account = "other-main", ""
 	mine, theirs := fullCloudAccount(), fullCloudAccount()
 	theirs.ID, theirs.ProviderID, theirs.BillingAccount = "ca_theirs", "2", "ba_10"
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
@@ -149,7 +149,7 @@ func listsNarrow(t *testing.T, s core.Store) {
 			tx.PutSubscription(ctx, early), tx.PutCloudAccount(ctx, mine), tx.PutCloudAccount(ctx, theirs))
 	})
 	for l, want := range map[marketplace.ListingID][]string{
-		"": {"sub_1", "sub_other"}, listing: {"sub_1"}, "aws-main": {"sub_other"}, "none": nil,
+		"": {"sub_1", "sub_other"}, listing: {"sub_1"}, "other-main": {"sub_other"}, "none": nil,
 	} {
 		if got := subscriptionIDs(t, s, l, core.Page{}); !slices.Equal(got, want) {
 			t.Errorf("Subscriptions(%q) yields %q, want %q", l, got, want)
@@ -193,7 +193,7 @@ func journalNewestFirst(t *testing.T, s core.Store) {
 			e := fullEntry()
 			e.ID = marketplace.CallbackID(fmt.Sprintf("cb_%d", i))
 			if i%2 == 1 {
-				e.Listing = "aws-main"
+				e.Listing = "other-main"
 			}
 			if err := tx.PutCallbackEntry(ctx, e); err != nil {
 				return err
@@ -209,7 +209,7 @@ func journalNewestFirst(t *testing.T, s core.Store) {
 		}{
 			{"", core.Page{Limit: 3}, []string{"cb_9", "cb_8", "cb_7"}},
 			{"", core.Page{After: "cb_7", Limit: 2}, []string{"cb_6", "cb_5"}},
-			{"aws-main", core.Page{After: "cb_9"}, []string{"cb_7", "cb_5", "cb_3", "cb_1"}},
+			{"other-main", core.Page{After: "cb_9"}, []string{"cb_7", "cb_5", "cb_3", "cb_1"}},
 			{listing, core.Page{After: "cb_8", Limit: 2}, []string{"cb_6", "cb_4"}},
 			{"", core.Page{After: "cb_0"}, nil},
 			{"none", core.Page{}, nil},

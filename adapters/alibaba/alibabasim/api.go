@@ -63,28 +63,28 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 
 // authenticate checks what the gateway checks before an API sees a call.
 func (s *Simulator) authenticate(r *http.Request) *apiError {
-	bad := func(status int, code, message string) *apiError { return &apiError{status, code, message} }
+	bad := func(code, message string) *apiError { return &apiError{http.StatusBadRequest, code, message} }
 	f := r.Form
 	for _, name := range []string{"AccessKeyId", "Signature", "SignatureNonce", "Timestamp", "Version", "Action"} {
 		if f.Get(name) == "" {
-			return bad(http.StatusBadRequest, "Missing"+name, name+" is mandatory for this action.")
+			return bad("Missing"+name, name+" is mandatory for this action.")
 		}
 	}
 	at, err := time.Parse(time.RFC3339, f.Get("Timestamp"))
 	want := rpcSignature(r.Method, f, s.listing.AccessKeySecret)
 	switch {
 	case f.Get("AccessKeyId") != s.listing.AccessKeyID || s.listing.AccessKeySecret == "":
-		return bad(http.StatusNotFound, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
+		return &apiError{http.StatusNotFound, "InvalidAccessKeyId.NotFound", "Specified access key is not found."}
 	case f.Get("SignatureMethod") != "HMAC-SHA1" || f.Get("SignatureVersion") != "1.0":
-		return bad(http.StatusBadRequest, "InvalidParameter.SignatureMethod", "The signature method is not supported.")
-	case err != nil || s.cfg.Now().Sub(at).Abs() > clockWindow:
-		return bad(http.StatusBadRequest, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
+		return bad("InvalidParameter.SignatureMethod", "It is not supported.")
+	case err != nil || s.wall().Sub(at).Abs() > clockWindow:
+		return bad("InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
 	case subtle.ConstantTimeCompare([]byte(f.Get("Signature")), []byte(want)) != 1:
-		return bad(http.StatusBadRequest, "SignatureDoesNotMatch", "Specified signature does not match our calculation.")
+		return bad("SignatureDoesNotMatch", "Specified signature does not match our calculation.")
 	case !s.fresh(f.Get("SignatureNonce"), at):
-		return bad(http.StatusBadRequest, "SignatureNonceUsed", "Specified signature nonce was used already.")
+		return bad("SignatureNonceUsed", "Specified signature nonce was used already.")
 	case f.Get("Version") != apiVersion:
-		return bad(http.StatusBadRequest, "InvalidVersion", "Specified parameter Version is not valid.")
+		return bad("InvalidVersion", "Specified parameter Version is not valid.")
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (s *Simulator) fresh(nonce string, at time.Time) bool {
 	}
 	if len(s.nonces) >= maxNonces {
 		for n, t := range s.nonces {
-			if s.cfg.Now().Sub(t) > clockWindow {
+			if s.wall().Sub(t) > clockWindow {
 				delete(s.nonces, n)
 			}
 		}
@@ -192,7 +192,7 @@ func withoutRequest(values map[string]string) map[string]string {
 func (s *Simulator) confirmNotification(f url.Values) (map[string]any, *apiError) {
 	id := f.Get("NotificationRequestId")
 	if id == "" {
-		return nil, &apiError{http.StatusBadRequest, "MissingNotificationRequestId", "NotificationRequestId is mandatory."}
+		return nil, &apiError{http.StatusBadRequest, "MissingNotificationRequestId", "It is mandatory."}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

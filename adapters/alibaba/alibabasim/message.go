@@ -187,7 +187,9 @@ func (s *Simulator) delivery(m message) sim.Delivery {
 		d.Schedule = messageSchedule()
 	case verify:
 		d.Schedule = nil
-		d.Accept = func(status int, _ []byte) bool { return status == http.StatusSeeOther || status == http.StatusFound }
+		d.Accept = func(status int, _ []byte) bool {
+			return status == http.StatusSeeOther || status == http.StatusFound
+		}
 	}
 	d.Failed = func() { s.failed(m, d) }
 	return d

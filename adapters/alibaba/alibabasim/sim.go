@@ -25,6 +25,9 @@ type Simulator struct {
 	listing listing
 	sender  *sim.Sender
 	handler http.Handler
+	// wall is the machine's clock, which signs the calls of the API: the SDK
+	// takes no other, however the program's own clock is moved.
+	wall func() time.Time
 
 	mu           sync.Mutex
 	rnd          *rand.Rand
@@ -73,33 +76,37 @@ func (l listing) firstSKU() string {
 	return "yuncode" + strings.TrimLeft(digits, "0") + "00001"
 }
 
-// New returns a simulator that is to be closed.
-func New(cfg sim.Config) (*Simulator, error) {
-	var l listing
-	if err := json.Unmarshal(cfg.Raw, &l); err != nil {
+// New returns a *Simulator that is to be closed.
+func New(cfg sim.Config) (sim.Simulator, error) {
+	l, err := decode(cfg)
+	if err != nil {
 		return nil, fmt.Errorf("alibabasim: configuration of %q: %w", cfg.Listing, err)
 	}
-	l.zone = time.FixedZone("Asia/Shanghai", 8*60*60)
-	if l.TimeZone != "" && l.TimeZone != "Asia/Shanghai" {
-		zone, err := time.LoadLocation(l.TimeZone)
-		if err != nil {
-			return nil, fmt.Errorf("alibabasim: time_zone: %w", err)
-		}
-		l.zone = zone
-	}
-	if l.ProductCode == "" || l.SPIKey == "" {
-		return nil, errors.New("alibabasim: product_code and spi_key are required")
-	}
-	if cfg.Now == nil {
-		return nil, errors.New("alibabasim: no clock")
-	}
 	s := &Simulator{
-		cfg: cfg, listing: l, sender: sim.NewSender(cfg), key: l.SPIKey,
+		cfg: cfg, listing: l, sender: sim.NewSender(cfg), wall: time.Now, key: l.SPIKey,
 		rnd:       rand.New(rand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
 		instances: map[string]*Instance{}, nonces: map[string]time.Time{},
 	}
 	s.handler = s.routes()
 	return s, nil
+}
+
+func decode(cfg sim.Config) (listing, error) {
+	l := listing{zone: time.FixedZone("Asia/Shanghai", 8*60*60)}
+	if err := json.Unmarshal(cfg.Raw, &l); err != nil {
+		return l, err
+	}
+	switch {
+	case l.ProductCode == "" || l.SPIKey == "":
+		return l, errors.New("product_code and spi_key are required")
+	case cfg.Now == nil:
+		return l, errors.New("no clock")
+	case l.TimeZone == "" || l.TimeZone == l.zone.String():
+		return l, nil
+	}
+	var err error
+	l.zone, err = time.LoadLocation(l.TimeZone)
+	return l, err
 }
 
 // ServeHTTP serves the API, the page and /_sim/.

@@ -51,9 +51,10 @@ func (s *Sim) newInstance(o *Order, l *Line, p map[string]string) *call {
 func (s *Sim) purchaseV1(o *Order, l *Line) map[string]any {
 	modes := map[string]string{"ON_DEMAND": "0", "PERIOD": "1", "ONE_TIME": "3", "ON_DEMAND_PKG": "5"}
 	fields := map[string]any{
-		"orderId": o.OrderID, "customerId": o.CustomerID, "customerName": o.CustomerName, "productId": l.ProductID,
-		"skuCode": l.SKU, "chargingMode": modes[o.ChargingMode], "amount": strconv.FormatInt(l.Quantity, 10),
-		"email": encrypt(s.key, "buyer@example.com", s.uid()[:8]+s.uid()[:8]), "orderAmount": "100.00",
+		"orderId": o.OrderID, "customerId": o.CustomerID, "customerName": o.CustomerName,
+		"productId": l.ProductID, "skuCode": l.SKU, "chargingMode": modes[o.ChargingMode],
+		"amount": strconv.FormatInt(l.Quantity, 10), "orderAmount": "100.00",
+		"email": encrypt(s.key, "buyer@example.com", s.uid()[:8]+s.uid()[:8]),
 	}
 	if o.Type == "TRIAL" {
 		fields["trialFlag"] = "1"
@@ -74,8 +75,9 @@ func (s *Sim) bought(c *call, a answer) {
 	if i == nil {
 		i = &Instance{
 			InstanceID: a.InstanceID, OrderID: c.order.OrderID, Version: c.order.Version,
-			ChargingMode: c.order.ChargingMode, CustomerID: c.order.CustomerID, ProductID: c.line.ProductID,
-			SKU: c.line.SKU, Quantity: c.line.Quantity, Trial: c.order.Type == "TRIAL", ExpiresAt: c.order.ExpiresAt,
+			ChargingMode: c.order.ChargingMode, CustomerID: c.order.CustomerID,
+			ProductID: c.line.ProductID, SKU: c.line.SKU, Quantity: c.line.Quantity,
+			Trial: c.order.Type == "TRIAL", ExpiresAt: c.order.ExpiresAt,
 		}
 		s.instances = append(s.instances, i)
 	}
@@ -136,7 +138,8 @@ func (s *Sim) refresh(i *Instance, p map[string]string) (*call, error) {
 	o := s.follow(i, kind, p)
 	if i.Version == 1 {
 		fields := map[string]any{
-			"orderId": o.OrderID, "expireTime": formatTime(i.ExpiresAt), "orderAmount": amount, "productId": i.ProductID,
+			"orderId": o.OrderID, "expireTime": formatTime(i.ExpiresAt),
+			"orderAmount": amount, "productId": i.ProductID,
 		}
 		if kind == "TRIAL_TO_FORMAL" {
 			fields["trialToFormal"] = "1"
@@ -179,7 +182,8 @@ func (s *Sim) expire(i *Instance, p map[string]string) *call {
 		return s.setStatus(i, true, p)
 	}
 	i.Expired = true
-	return s.about(i, "expireInstance", map[string]any{"orderId": cmp.Or(p["orderId"], i.OrderID, s.nextID())}, p)
+	orderID := cmp.Or(p["orderId"], i.OrderID, s.nextID())
+	return s.about(i, "expireInstance", map[string]any{"orderId": orderID}, p)
 }
 
 func (s *Sim) release(i *Instance, p map[string]string) *call {
@@ -201,7 +205,8 @@ func (s *Sim) upgrade(i *Instance, p map[string]string) (*call, error) {
 	o := s.follow(i, "CHANGE", p)
 	if i.Version == 1 {
 		return s.about(i, "upgrade", map[string]any{
-			"orderId": o.OrderID, "skuCode": i.SKU, "productId": i.ProductID, "amount": strconv.FormatInt(i.Quantity, 10),
+			"orderId": o.OrderID, "skuCode": i.SKU, "productId": i.ProductID,
+			"amount": strconv.FormatInt(i.Quantity, 10),
 		}, p), nil
 	}
 	return s.about(i, "upgradeInstance", map[string]any{
@@ -219,8 +224,8 @@ func (s *Sim) check(i *Instance, p map[string]string) *call {
 
 func (s *Sim) license(p map[string]string) *call {
 	c := s.notice("getLicense", map[string]any{
-		"customerId": cmp.Or(p["customerId"], "68cbc86abc2018ab880d92f36422fa0e"), "businessId": s.uid(),
-		"orderId": cmp.Or(p["orderId"], s.nextID()), "productId": cmp.Or(p["productId"], "OFFI000000000000000001"),
+		"customerId": cmp.Or(p["customerId"], someBuyer), "businessId": s.uid(),
+		"orderId": cmp.Or(p["orderId"], s.nextID()), "productId": cmp.Or(p["productId"], someProduct),
 	}, p)
 	c.version = 1
 	return c

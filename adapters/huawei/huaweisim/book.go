@@ -9,6 +9,13 @@ import (
 	"time"
 )
 
+// What is bought, and by whom, unless something else is asked for.
+const (
+	someBuyer   = "68cbc86abc2018ab880d92f36422fa0e"
+	someProduct = "OFFI000000000000000001"
+	someSKU     = "sku-basic"
+)
+
 // Version says which interface an order is delivered through.
 type Version int
 
@@ -75,13 +82,15 @@ func (i *Instance) Status() string {
 // nextID returns an order id: the minute, then a number that only grows.
 func (s *Sim) nextID() string {
 	s.seq++
-	return fmt.Sprintf("CS%s%05s", s.cfg.Now().UTC().Format("0601021504"), strings.ToUpper(strconv.FormatInt(int64(s.seq), 36)))
+	count := strings.ToUpper(strconv.FormatInt(int64(s.seq), 36))
+	return fmt.Sprintf("CS%s%05s", s.cfg.Now().UTC().Format("0601021504"), count)
 }
 
 // uid returns random hexadecimal digits in the form of a UUID.
 func (s *Sim) uid() string {
 	a, b := s.rnd.Uint64(), s.rnd.Uint64()
-	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", a>>32, a>>16&0xffff, a&0xffff, b>>48, b&0xffffffffffff)
+	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x",
+		a>>32, a>>16&0xffff, a&0xffff, b>>48, b&0xffffffffffff)
 }
 
 // order finds an order or makes one up, so that any id can be asked for.
@@ -120,7 +129,7 @@ func (s *Sim) instanceFor(p map[string]string) *Instance {
 	}
 	return &Instance{
 		InstanceID: cmp.Or(id, s.uid()), Version: versionOf(p), ChargingMode: "PERIOD",
-		SKU: "sku-basic", ProductID: "OFFI000000000000000001", Quantity: 1,
+		SKU: someSKU, ProductID: someProduct, Quantity: 1,
 		ExpiresAt: s.cfg.Now().UTC().AddDate(0, 1, 0).Truncate(time.Second),
 	}
 }
@@ -138,7 +147,8 @@ func (s *Sim) place(p map[string]string) *Order {
 	o := &Order{
 		OrderID: cmp.Or(p["orderId"], s.nextID()), Type: cmp.Or(p["orderType"], "NEW"),
 		ChargingMode: cmp.Or(p["chargingMode"], "PERIOD"), Version: versionOf(p), CreatedAt: now,
-		CustomerID: cmp.Or(p["customerId"], "68cbc86abc2018ab880d92f36422fa0e"), CustomerName: cmp.Or(p["customerName"], "acme"),
+		CustomerID:   cmp.Or(p["customerId"], someBuyer),
+		CustomerName: cmp.Or(p["customerName"], "acme"),
 	}
 	switch {
 	case p["expireTime"] != "":
@@ -150,13 +160,13 @@ func (s *Sim) place(p map[string]string) *Order {
 	}
 	lines := max(1, number(p["lines"]))
 	for n := range lines {
-		product := cmp.Or(p["productId"], "OFFI000000000000000001")
+		product := cmp.Or(p["productId"], someProduct)
 		if lines > 1 {
 			product += "-" + strconv.FormatInt(n+1, 10)
 		}
 		o.Lines = append(o.Lines, &Line{
 			OrderLineID: fmt.Sprintf("%s-%06d", o.OrderID, n+1), ProductID: product,
-			SKU: cmp.Or(p["skuCode"], "sku-basic"), Quantity: max(1, number(p["quantity"])), Status: "placed",
+			SKU: cmp.Or(p["skuCode"], someSKU), Quantity: max(1, number(p["quantity"])), Status: "placed",
 		})
 	}
 	if line := p["orderLineId"]; line != "" {
@@ -169,9 +179,9 @@ func (s *Sim) place(p map[string]string) *Order {
 // follow writes an order about an existing instance into the book.
 func (s *Sim) follow(i *Instance, kind string, p map[string]string) *Order {
 	o := &Order{
-		OrderID: cmp.Or(p["orderId"], s.nextID()), Type: kind, ChargingMode: i.ChargingMode, Version: i.Version,
-		CustomerID: i.CustomerID, CustomerName: "acme", CreatedAt: s.cfg.Now().UTC().Truncate(time.Second),
-		ExpiresAt: i.ExpiresAt,
+		OrderID: cmp.Or(p["orderId"], s.nextID()), Type: kind, Version: i.Version,
+		ChargingMode: i.ChargingMode, CustomerID: cmp.Or(i.CustomerID, someBuyer), CustomerName: "acme",
+		CreatedAt: s.cfg.Now().UTC().Truncate(time.Second), ExpiresAt: i.ExpiresAt,
 	}
 	o.Lines = []*Line{{
 		OrderLineID: o.OrderID + "-000001", ProductID: i.ProductID, SKU: i.SKU, Quantity: i.Quantity,

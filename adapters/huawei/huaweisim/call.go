@@ -134,15 +134,18 @@ func (c *call) sign() *sent {
 	}
 	target := s.cfg.Target + "/webhooks/" + string(s.cfg.Listing)
 	if c.version == 1 {
-		return &sent{method: http.MethodGet, key: s.key, url: target + "?" + s.queryV1(fields, time.UnixMilli(at).UTC())}
+		query := s.queryV1(fields, time.UnixMilli(at).UTC())
+		return &sent{method: http.MethodGet, key: s.key, url: target + "?" + query}
 	}
 	key := s.key
 	if c.activity == "orderNotify" && s.own.OrderNotifyKey != "" {
 		key = s.own.OrderNotifyKey
 	}
 	body := compact(fields)
-	stamp, nonce := strconv.FormatInt(at, 10), strings.ToUpper(strings.ReplaceAll(s.uid()+s.uid(), "-", ""))
-	q := url.Values{"timestamp": {stamp}, "nonce": {nonce}, "signature": {strings.ToUpper(signBody(key, nonce, stamp, body))}}
+	stamp := strconv.FormatInt(at, 10)
+	nonce := strings.ToUpper(strings.ReplaceAll(s.uid()+s.uid(), "-", ""))
+	signature := strings.ToUpper(signBody(key, nonce, stamp, body))
+	q := url.Values{"timestamp": {stamp}, "nonce": {nonce}, "signature": {signature}}
 	return &sent{method: http.MethodPost, key: key, url: target + "?" + q.Encode(), body: body}
 }
 

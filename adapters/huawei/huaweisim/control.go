@@ -21,8 +21,9 @@ const maxForm = 64 << 10
 //	GET  /_sim/attempts                     what was delivered
 //	POST /_sim/orders                       buys: the parameters of newInstance, and lines
 //	POST /_sim/instances/{id}/{action}      see actions
-//	POST /_sim/faults                       {"order_query":"slow|500|404|nobuyer|","cadence":"burst|hourly",
-//	                                        "repeat":"0.3","delay":"0.3","drop_reply":"0.2"}
+//	POST /_sim/faults                       {"order_query":"slow|500|404|nobuyer|",
+//	                                        "cadence":"burst|hourly", "repeat":"0.3",
+//	                                        "delay":"0.3","drop_reply":"0.2"}
 //	POST /_sim/rotate-key                   {"key":"…"}
 //	POST /_sim/restart                      sends what was given up again
 //
@@ -32,15 +33,30 @@ func (s *Sim) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/mkp-openapi-public/global/v1/order/query", s.queryOrder)
 	mux.HandleFunc("GET /{$}", s.page)
-	mux.HandleFunc("GET /_sim/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.State()) })
-	mux.HandleFunc("GET /_sim/attempts", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.Attempts()) })
-	mux.HandleFunc("POST /_sim/orders", s.control(func(_ *http.Request, p map[string]string) error { s.Buy(p); return nil }))
-	mux.HandleFunc("POST /_sim/instances/{id}/{action}", s.control(func(r *http.Request, p map[string]string) error {
+	mux.HandleFunc("GET /_sim/state", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, s.State())
+	})
+	mux.HandleFunc("GET /_sim/attempts", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, s.Attempts())
+	})
+	post := func(path string, do func(*http.Request, map[string]string) error) {
+		mux.HandleFunc("POST "+path, s.control(do))
+	}
+	post("/_sim/orders", func(_ *http.Request, p map[string]string) error {
+		s.Buy(p)
+		return nil
+	})
+	post("/_sim/instances/{id}/{action}", func(r *http.Request, p map[string]string) error {
 		return s.Act(r.PathValue("id"), r.PathValue("action"), p)
-	}))
-	mux.HandleFunc("POST /_sim/faults", s.control(func(_ *http.Request, p map[string]string) error { return s.Misbehave(p) }))
-	mux.HandleFunc("POST /_sim/rotate-key", s.control(func(_ *http.Request, p map[string]string) error { return s.RotateKey(p["key"]) }))
-	mux.HandleFunc("POST /_sim/restart", s.control(func(*http.Request, map[string]string) error { s.Restart(); return nil }))
+	})
+	post("/_sim/faults", func(_ *http.Request, p map[string]string) error { return s.Misbehave(p) })
+	post("/_sim/rotate-key", func(_ *http.Request, p map[string]string) error {
+		return s.RotateKey(p["key"])
+	})
+	post("/_sim/restart", func(*http.Request, map[string]string) error {
+		s.Restart()
+		return nil
+	})
 	return mux
 }
 
@@ -137,7 +153,10 @@ func (s *Sim) Buy(p map[string]string) Order {
 
 // actions are what a person does to an instance, for the page.
 func actions() []string {
-	return []string{"renew", "cancel-renewal", "convert", "upgrade", "freeze", "thaw", "expire", "check", "query", "release"}
+	return []string{
+		"renew", "cancel-renewal", "convert", "upgrade", "freeze", "thaw", "expire", "check", "query",
+		"release",
+	}
 }
 
 // Act does to an instance what buyer or marketplace do, and delivers what
@@ -154,7 +173,7 @@ func (s *Sim) Act(instanceID, action string, p map[string]string) error {
 	case i.Version == 1 && action == "check":
 		return errors.New("huaweisim: version 1 has no check before a change")
 	case i.Version == 1 && action == "expire" && i.retermed && i.ExpiresAt.After(s.cfg.Now()):
-		return fmt.Errorf("huaweisim: the term lasts until %s; what was renewed does not expire before", i.ExpiresAt)
+		return fmt.Errorf("huaweisim: what was renewed does not expire before its term, %s", i.ExpiresAt)
 	}
 	switch action {
 	case "freeze", "thaw":
@@ -217,7 +236,7 @@ func (s *Sim) Misbehave(p map[string]string) error {
 	}
 	cadence, hasCadence := p["cadence"]
 	switch {
-	case hasQuery && !slices.Contains([]string{queryWell, querySlow, queryBroken, queryMissing, queryNoBuyer}, query):
+	case hasQuery && !slices.Contains(orderQueries(), query):
 		return fmt.Errorf("huaweisim: order_query %q is not known", query)
 	case hasCadence && cadence != "burst" && cadence != "hourly":
 		return fmt.Errorf("huaweisim: cadence %q is not burst or hourly", cadence)

@@ -118,32 +118,28 @@ func (s *Sim) violate(format string, args ...any) {
 	}
 }
 
-// events are the activities, by version.
+// events are the activities; some are of one version only.
 func events() []sim.Event {
+	event := func(name, help, params string) sim.Event {
+		return sim.Event{Name: name, Help: help, Params: strings.Fields(params + " testFlag")}
+	}
+	const change = "instanceId orderId skuCode productId quantity"
 	return []sim.Event{
-		{Name: "newInstance", Help: "a purchase; version=1 for the old interface, testFlag=1 for a probe", Params: []string{
-			"orderId", "orderLineId", "businessId", "customerId", "customerName", "productId", "skuCode", "quantity",
-			"chargingMode", "orderType", "expireTime", "testFlag", "version",
-		}},
-		{Name: "queryInstance", Help: "asks about instances", Params: []string{"instanceId", "testFlag", "version"}},
-		{Name: "refreshInstance", Help: "a renewal, its refund, or a trial that becomes formal", Params: []string{
-			"instanceId", "scene", "orderId", "expireTime", "productId", "trialToFormal", "testFlag", "version",
-		}},
-		{Name: "updateInstanceStatus", Help: "freezes or thaws", Params: []string{"instanceId", "status", "testFlag"}},
-		{Name: "releaseInstance", Help: "ends an instance", Params: []string{"instanceId", "orderId", "testFlag", "version"}},
-		{Name: "upgradeInstance", Help: "another plan or quantity", Params: []string{
-			"instanceId", "orderId", "skuCode", "productId", "quantity", "testFlag",
-		}},
-		{Name: "changeInstanceCheck", Help: "asks whether a change is possible", Params: []string{
-			"instanceId", "skuCode", "productId", "quantity", "testFlag",
-		}},
-		{Name: "orderNotify", Help: "tells of an order", Params: []string{"orderId", "orderLineId", "testFlag"}},
-		{Name: "expireInstance", Help: "version 1: the term is over", Params: []string{"instanceId", "orderId", "testFlag"}},
-		{Name: "instanceStatus", Help: "version 1: freezes or thaws", Params: []string{"instanceId", "instanceStatus", "testFlag"}},
-		{Name: "upgrade", Help: "version 1: another plan or quantity", Params: []string{
-			"instanceId", "orderId", "skuCode", "productId", "quantity", "testFlag",
-		}},
-		{Name: "getLicense", Help: "version 1: asks for a licence", Params: []string{"customerId", "orderId", "productId", "testFlag"}},
+		event("newInstance", "a purchase; version=1 for the old interface, testFlag=1 for a probe",
+			"orderId orderLineId businessId customerId customerName productId skuCode quantity "+
+				"chargingMode orderType expireTime version"),
+		event("queryInstance", "asks about an instance", "instanceId version"),
+		event("refreshInstance", "a renewal, its refund, or a trial that becomes formal",
+			"instanceId scene orderId expireTime productId trialToFormal version"),
+		event("updateInstanceStatus", "freezes or thaws", "instanceId status"),
+		event("releaseInstance", "ends an instance", "instanceId orderId version"),
+		event("upgradeInstance", "another plan or quantity", change),
+		event("changeInstanceCheck", "asks whether a change is possible", change),
+		event("orderNotify", "tells of an order", "orderId orderLineId"),
+		event("expireInstance", "version 1: the term is over", "instanceId orderId"),
+		event("instanceStatus", "version 1: freezes or thaws", "instanceId instanceStatus"),
+		event("upgrade", "version 1: another plan or quantity", change),
+		event("getLicense", "version 1: asks for a licence", "customerId orderId productId"),
 	}
 }
 
@@ -152,7 +148,9 @@ func (s *Sim) Events() []sim.Event { return events() }
 
 // Trigger sends one callback, once and without faults. What is not given comes
 // from the newest instance, or is made up; unknown ids are used as they are.
-func (s *Sim) Trigger(ctx context.Context, event string, params map[string]string) (sim.Attempt, error) {
+func (s *Sim) Trigger(
+	ctx context.Context, event string, params map[string]string,
+) (sim.Attempt, error) {
 	c, err := s.prepare(event, params)
 	if err != nil {
 		return sim.Attempt{}, err
@@ -192,7 +190,8 @@ func (s *Sim) prepare(event string, params map[string]string) (*call, error) {
 func known(e sim.Event, params map[string]string) error {
 	for name := range params {
 		if !slices.Contains(e.Params, name) {
-			return fmt.Errorf("huaweisim: %s has no parameter %q; it has %s", e.Name, name, strings.Join(e.Params, ", "))
+			return fmt.Errorf("huaweisim: %s has no parameter %q; it has %s",
+				e.Name, name, strings.Join(e.Params, ", "))
 		}
 	}
 	return nil

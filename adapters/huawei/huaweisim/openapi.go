@@ -18,6 +18,10 @@ const (
 	queryNoBuyer = "nobuyer" // leaves out what may be null
 )
 
+func orderQueries() []string {
+	return []string{queryWell, querySlow, queryBroken, queryMissing, queryNoBuyer}
+}
+
 // slowAnswer is longer than a caller may wait that has 5 s for everything.
 const slowAnswer = 6 * time.Second
 
@@ -90,10 +94,12 @@ func (s *Sim) orderInfo(orderID, lineID string) map[string]any {
 		}
 	}
 	return map[string]any{
-		"orderId": o.OrderID, "orderType": o.Type, "createTime": formatTime(o.CreatedAt), "orderLine": lines,
+		"orderId": o.OrderID, "orderType": o.Type, "createTime": formatTime(o.CreatedAt),
+		"orderLine": lines,
 		"buyerInfo": map[string]any{
-			"mobilePhone": "18688888888", "email": nil, "customerId": o.CustomerID, "customerName": o.CustomerName,
-			"customerRealName": "测试用户1", "customerType": 0, "userId": nil, "userName": nil,
+			"mobilePhone": "18688888888", "email": nil, "userId": nil, "userName": nil,
+			"customerId": o.CustomerID, "customerName": o.CustomerName,
+			"customerRealName": "测试用户1", "customerType": 0,
 		},
 		"extendParams": []any{},
 	}
@@ -101,9 +107,11 @@ func (s *Sim) orderInfo(orderID, lineID string) map[string]any {
 
 func lineInfo(o *Order, l *Line) map[string]any {
 	info := map[string]any{
-		"orderLineId": l.OrderLineID, "chargingMode": o.ChargingMode, "periodType": nil, "periodNumber": nil, "expireTime": nil,
+		"orderLineId": l.OrderLineID, "chargingMode": o.ChargingMode,
+		"periodType": nil, "periodNumber": nil, "expireTime": nil,
 		"productInfo": []map[string]any{{
-			"productId": l.ProductID, "skuCode": l.SKU, "linearValue": l.Quantity, "productName": "MOCK测试商品,测试规格,基础版,包周期",
+			"productId": l.ProductID, "skuCode": l.SKU, "linearValue": l.Quantity,
+			"productName": "MOCK测试商品,测试规格,基础版,包周期",
 		}},
 		"extendParams": []map[string]string{{"name": "emailDomainName", "value": "test.example.com"}},
 		"currency":     "100", "currencyAfterDiscount": "100",
@@ -128,7 +136,8 @@ func mockOrder(id string) *Order {
 		return nil
 	}
 	o := &Order{
-		OrderID: id, Type: kind[0], ChargingMode: kind[1], CreatedAt: time.Date(2024, 11, 21, 9, 8, 46, 0, time.UTC),
+		OrderID: id, Type: kind[0], ChargingMode: kind[1],
+		CreatedAt:  time.Date(2024, 11, 21, 9, 8, 46, 0, time.UTC),
 		CustomerID: "459bbbec25d24749b2eb83be37b602a8", CustomerName: "mock_user_01",
 		Lines: []*Line{{
 			OrderLineID: id + "-000001", ProductID: "OFFI846204237451911168",

@@ -25,8 +25,10 @@ func (s *Sim) page(w http.ResponseWriter, _ *http.Request) {
 	st := s.State()
 	slices.Reverse(st.Instances)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
+	w.Header().Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
 	_ = t.Execute(w, map[string]any{ // the browser may have gone
-		"Listing": s.cfg.Listing, "State": st, "Actions": actions(), "Attempts": attempts[:min(shown, len(attempts))],
+		"Listing": s.cfg.Listing, "State": st, "Actions": actions(),
+		"Attempts": attempts[:min(shown, len(attempts))],
 	})
 }
