@@ -81,9 +81,12 @@ func (a Aggregation) Valid() bool { return a == Sum || a == Max || a == Last }
 func (m Mode) Valid() bool { return m == Flat || m == Graduated || m == Volume }
 
 func (v *validator) price(path string, p *Price, m Mode) {
-	if m == Flat {
+	switch {
+	case m == Flat:
 		v.notNegative(path+"/price", p.Price)
 		v.require(len(p.Tiers) == 0, path+"/tiers", "a flat item has no tiers")
+		return
+	case !m.Valid():
 		return
 	}
 	v.require(p.Price.IsZero(), path+"/price", "an item with tiers has its prices there")
