@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"core/id":              {},
 	"core/account":         {},
 	"core/marketplace":     {},
+	"core/metering":        {"core/marketplace", "core/money"},
 	"core/money":           {},
 	"core/pricing":         {"core/money", "core/usage"},
 	"core/rating":          {"core/money", "core/pricing", "core/usage"},
