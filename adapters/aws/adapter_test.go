@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 func TestOpenReportsAllProblemsAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := aws.Open(settings(t, map[string]any{
-		"id": "another", "provider": "gcp", "product_code": "", "model": "rent", "secret_access_key": "",
+		"id": "another", "provider": "gcp", "product_code": "", "model": "rent", "identity": "face", "secret_access_key": "",
 		"sns_topics": []string{"*"}, "endpoint": "ftp://x", "signing_cert_hosts": []string{"127.0.0.1:1"},
 		"signing_cert_chain": "half", "sns_domains": []string{"*.com"},
 	}))
@@ -41,7 +41,7 @@ func TestOpenReportsAllProblemsAtOnce(t *testing.T) {
 		t.Fatal("Open() accepts nonsense")
 	}
 	for _, want := range []string{
-		"id:", "provider:", "product_code:", "model:", "access_key_id", "sns_topics:", "endpoint:",
+		"id:", "provider:", "product_code:", "model:", "identity:", "access_key_id", "sns_topics:", "endpoint:",
 		"signing_cert_hosts:", "signing_cert_chain:", "sns_domains:",
 	} {
 		if !strings.Contains(err.Error(), want) {

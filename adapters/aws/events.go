@@ -60,7 +60,7 @@ func (a *Adapter) bus(m *message) (marketplace.Event, error) {
 	kind, _, _ := strings.Cut(m.DetailType, " - ")
 	ev := a.event(kind)
 	ev.Delivery = m.ID
-	if m.Source != agreementSource {
+	if m.Source != agreementSource || a.cfg.Identity == ByCustomer {
 		return ev, nil
 	}
 	var state func(*marketplace.Event, *detail) error

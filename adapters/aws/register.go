@@ -73,8 +73,10 @@ func (a *Adapter) registered(ev marketplace.Event, out *metering.ResolveCustomer
 	if ev.Account == "" {
 		return ev, fmt.Errorf("aws: ResolveCustomer answered without an account number")
 	}
-	ev.Subject = licenseID(arn)
 	ev.Also = names(customerName(customer))
+	if a.cfg.Identity == ByLicense || customer == "" {
+		ev.Subject = licenseID(arn)
+	}
 	if ev.Subject == "" {
 		// A legacy listing may not know the license yet; the account is all that
 		// a later visit of the same buyer can be recognized by.
