@@ -215,7 +215,8 @@ func (a *Adapter) legacy(m *message, s stamp) (marketplace.Event, error) {
 	ev.Kind, ev.Rank, ev.Also = kind, rank, names(customerName(customer))
 	ev.Trial = m.trial()
 	ev.Attributes = attributes(
-		attrCustomer, customer, attrOffer, strings.TrimSpace(m.OfferIdentifier), attrProductCode, a.cfg.ProductCode)
+		attrCustomer, customer, attrOffer, strings.TrimSpace(m.OfferIdentifier),
+		attrProductCode, a.cfg.ProductCode)
 	return ev, nil
 }
 
