@@ -129,6 +129,23 @@ func TestOnlyLicenseUpdatedActivates(t *testing.T) {
 	}
 }
 
+func TestCustomersAreTheIdentityWhereToldSo(t *testing.T) {
+	t.Parallel()
+	m, _ := market(t, map[string]any{"endpoint": metering(t), "identity": "customer"})
+	ev := receive(t, m, readFixture(t, "register-legacy"))
+	if ev.Subject != "" || len(ev.Also) == 0 || ev.Also[0] != "customer:X01EXAMPLEX" || ev.Attributes["license_arn"] != license {
+		t.Errorf("Receive(legacy registration) = %+v, want the customer as the only identity", ev)
+	}
+	if ev := receive(t, m, readFixture(t, "register")); ev.Subject != "l-51b9c48f8e8847cb9d1c8f4708155afc" {
+		t.Errorf("Receive(registration without a customer) has subject %q, want the license", ev.Subject)
+	}
+	for _, fixture := range []string{"bus-license-updated", "bus-license-deprovisioned", "bus-agreement-created", "bus-agreement-ended-cancelled"} {
+		if ev := receive(t, m, readFixture(t, fixture)); ev.Kind != marketplace.Noted {
+			t.Errorf("Receive(%s) = %s, want it noted: SNS says the same", fixture, ev.Kind)
+		}
+	}
+}
+
 func TestQueueTakesAllThreeForms(t *testing.T) {
 	t.Parallel()
 	m, w := market(t, nil)

@@ -13,7 +13,7 @@ import (
 
 // snsAction makes a plan that sends a legacy notification and leaves the
 // agreement in a state.
-func snsAction(action, status string) func(*Simulator, *Agreement, Params) ([]sim.Delivery, error) {
+func snsAction(action, status string) planner {
 	return func(s *Simulator, a *Agreement, p Params) ([]sim.Delivery, error) {
 		a.Legacy = true
 		a.Status = cmp.Or(status, a.Status)
@@ -36,7 +36,8 @@ func snsAction(action, status string) func(*Simulator, *Agreement, Params) ([]si
 		if action == "entitlement-updated" {
 			topic = s.topic("entitlement")
 		}
-		d, err := s.sns(action, map[string]string{"Type": "Notification", "TopicArn": topic, "Message": string(text)}, p)
+		m := map[string]string{"Type": "Notification", "TopicArn": topic, "Message": string(text)}
+		d, err := s.sns(action, m, p)
 		return []sim.Delivery{d}, err
 	}
 }
@@ -68,7 +69,8 @@ func (s *Simulator) snsControl(kind string, p Params) (sim.Delivery, error) {
 	q := url.Values{"Action": {"ConfirmSubscription"}, "TopicArn": {topic}, "Token": {secret}}
 	return s.sns(kind, map[string]string{
 		"Type": kind, "TopicArn": topic, "Token": secret,
-		"Message":      "You have chosen to subscribe to the topic " + topic + ".\nTo confirm the subscription, visit the SubscribeURL included in this message.",
+		"Message": "You have chosen to subscribe to the topic " + topic +
+			".\nTo confirm the subscription, visit the SubscribeURL included in this message.",
 		"SubscribeURL": s.cfg.BaseURL + "/?" + q.Encode(),
 	}, p)
 }
