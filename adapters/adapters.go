@@ -32,14 +32,19 @@ type kind struct {
 	// onRelease is what the end of a subscription does to its workspaces
 	// unless the listing says otherwise.
 	onRelease workspace.Release
+	words     Phrases
 }
+
+// Phrases are what buyers know of a marketplace: its name, and what to do there
+// to come back to our landing page.
+type Phrases struct{ Name, Reopen string }
 
 // kinds has one line for each marketplace. Adding one is adding a folder and
 // a line here; nothing else in the program names a provider.
 var kinds = map[marketplace.Provider]kind{
-	"aws":     {aws.Open, simulate(awssim.New), workspace.Lock},
-	"alibaba": {alibaba.Open, simulate(alibabasim.New), workspace.SettleByWallet},
-	"huawei":  {huawei.Open, simulate(huaweisim.New), workspace.Lock},
+	"aws":     {aws.Open, simulate(awssim.New), workspace.Lock, Phrases{"AWS Marketplace", "Choose “Set up your account”."}},
+	"alibaba": {alibaba.Open, simulate(alibabasim.New), workspace.SettleByWallet, Phrases{"Alibaba Cloud Marketplace", "Open your purchased services and choose “Login directly”."}},
+	"huawei":  {huawei.Open, simulate(huaweisim.New), workspace.Lock, Phrases{"Huawei Cloud KooGallery", "Open the purchased service and follow its address."}},
 }
 
 // simulate makes a simulator's own constructor one of the interface.
@@ -51,6 +56,15 @@ func simulate[S sim.Simulator](start func(sim.Config) (S, error)) func(sim.Confi
 		}
 		return s, nil
 	}
+}
+
+// Words returns what buyers know of each marketplace.
+func Words() map[marketplace.Provider]Phrases {
+	out := map[marketplace.Provider]Phrases{}
+	for p, k := range kinds {
+		out[p] = k.words
+	}
+	return out
 }
 
 // Names returns the providers in byte order.

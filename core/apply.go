@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"cloudsettle/core/marketplace"
 )
@@ -126,12 +127,15 @@ func (a *application) about(sub marketplace.Subscription, r marketplace.Result) 
 }
 
 // find returns the subscription that ev speaks of, or a new one. Where a name
-// of ev leads to early facts of the same subscription they are merged in.
+// of ev leads to early facts of the same subscription they are merged in. A
+// name that another subscription goes by stays with that one: two licenses of
+// one agreement must not keep each other out.
 func (a *application) find(ctx context.Context) (marketplace.Subscription, error) {
 	own, err := a.byName(ctx, a.ev.Subject)
 	if err != nil {
 		return own, err
 	}
+	var taken []string
 	for _, name := range a.ev.Also {
 		other, err := a.byName(ctx, name)
 		switch {
@@ -144,8 +148,11 @@ func (a *application) find(ctx context.Context) (marketplace.Subscription, error
 			if own, err = a.merge(ctx, own, other); err != nil {
 				return own, err
 			}
+		default:
+			taken = append(taken, name)
 		}
 	}
+	a.ev.Also = without(a.ev.Also, taken)
 	if own.ID == "" {
 		if own, err = a.byName(ctx, a.ev.Proposed); err != nil {
 			return own, err
@@ -155,6 +162,12 @@ func (a *application) find(ctx context.Context) (marketplace.Subscription, error
 		own.ID = marketplace.SubscriptionID(a.NewID("sub"))
 	}
 	return own, nil
+}
+
+// without returns all but some names. It leaves the slice of names alone: the
+// closure around it may run again.
+func without(names, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(some, n) })
 }
 
 // byName returns the subscription that name points to, or none.

@@ -229,6 +229,25 @@ func TestEarlyFactsWaitUnseen(t *testing.T) {
 	}
 }
 
+// TestSharedNameStaysWithItsFirst: two subscriptions that the provider calls by
+// one name too do not keep each other out.
+func TestSharedNameStaysWithItsFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, l := range []string{"l-1", "l-2", "l-1", "l-2"} {
+		for _, kind := range []marketplace.Kind{marketplace.Registered, marketplace.Activated} {
+			out := w.tell(w.cloud, marketplace.Event{Kind: kind, Subject: l, Also: []string{"shared", "own:" + l}, Account: "buyer"})
+			if out.Subscription.Subject != l || !out.Subscription.HasName("own:"+l) {
+				t.Errorf("%s of %s went to %q, called %q", kind, l, out.Subscription.Subject, out.Subscription.Also)
+			}
+		}
+	}
+	out := w.tell(w.cloud, marketplace.Event{Kind: marketplace.Ending, Also: []string{"shared"}, Rank: "t1"})
+	if out.Subscription.Subject != "l-1" {
+		t.Errorf("the shared name leads to %q, want the first, l-1", out.Subscription.Subject)
+	}
+}
+
 func TestNonceIsUsedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/metering"
+	"cloudsettle/core/money"
 	"cloudsettle/core/workspace"
 )
 
@@ -91,6 +93,7 @@ type Marketplace struct {
 	Adapter   Adapter
 	Completer Completer
 	Feed      Feed
+	Meter     Meter
 }
 
 // Listing is what the rest of the program knows of one product on one
@@ -114,4 +117,46 @@ type Settings struct {
 	// Dev relaxes what only a public endpoint can satisfy: hosts of simulators
 	// are accepted where the configuration names them.
 	Dev bool
+}
+
+// Meter reports usage to a marketplace.
+type Meter interface {
+	// Terms are what the marketplace counts in and how it wants to be called.
+	Terms() MeterTerms
+	// Period returns the period that a charge for usage up to end is reported
+	// under, at now, and until when the marketplace accepts it. taken reports
+	// whether a period that starts then has a record already; Period then picks
+	// another one, or none (ok is false) until a later now.
+	Period(end, now time.Time, taken func(start time.Time) bool) (p MeterPeriod, ok bool)
+	// Report sends records, at most Terms().Batch, all of one listing, and
+	// returns a verdict for each, in any order. It never returns an error for
+	// what the marketplace said: a record without an answer is MaybeTaken if it
+	// may have been sent, NotTaken if it surely was not. Report does not retry.
+	Report(ctx context.Context, records []metering.Record) []metering.Result
+	// Resolve decides about a record whose report got no answer, by the
+	// marketplace's own rules: send the same again (true) or leave it to a
+	// person (false).
+	Resolve(r metering.Record) (resend bool)
+}
+
+// MeterPeriod is the period of a record, [Start, End), and its window.
+type MeterPeriod struct{ Start, End, Deadline time.Time }
+
+// MeterTerms is how a marketplace wants to be reported to.
+type MeterTerms struct {
+	Dimension  string
+	UnitAmount money.Micros
+	Currency   money.Currency
+	// Batch is how many records one call may have; SameSubscription says that
+	// records of one subscription may not share a call or follow each other
+	// within Apart.
+	Batch            int
+	SameSubscription bool
+	Apart            time.Duration
+	// Rate is how many calls a second the marketplace takes.
+	Rate float64
+	// MaxUnits is the most that one record may have.
+	MaxUnits int64
+	// FinalWithin is how long usage is still accepted after a subscription ended.
+	FinalWithin time.Duration
 }

@@ -22,6 +22,9 @@ type Config struct {
 	LinkKey []byte
 	// Brand is shown to buyers.
 	Brand string
+	// LocalSecret, if not empty, is an operator's API key that is not stored:
+	// for programs that have opened the store themselves.
+	LocalSecret string
 }
 
 // Service is what the program does, for whoever asks: webhooks, API, CLI.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ type source struct {
 }
 
 func sources(tb testing.TB) []source {
-	return []source{alibabaSource(tb)}
+	return []source{alibabaSource(tb), huaweiSource(tb), eventBridgeSource(tb)}
 }
 
 // open opens an adapter with a listing's configuration.
@@ -137,4 +138,73 @@ func alibabaRequest(key string, pairs ...string) []byte {
 	slices.Sort(parts)
 	sum := md5.Sum([]byte(strings.Join(parts, "&") + "&key=" + key)) //nolint:gosec // likewise
 	return get("/webhooks/ali?" + strings.Join(query, "&") + "&token=" + hex.EncodeToString(sum[:]))
+}
+
+// BenchmarkFailingNeighbours measures what one hundredth of forged callbacks
+// costs the others: the rate of the good ones as a share of their rate alone.
+func BenchmarkFailingNeighbours(b *testing.B) {
+	s := alibabaSource(b)
+	addr, _ := program(b, s.market)
+	good := s.stream()
+	n := 0
+	mixed := func() []byte {
+		if n++; n%100 == 0 {
+			return get("/webhooks/ali?action=expiredInstance&instanceId=1&token=00000000000000000000000000000000")
+		}
+		return good()
+	}
+	answered := func(status int, _ []byte) bool { return status == 200 }
+	var shares []float64
+	for b.Loop() {
+		alone := load{addr: addr, conns: 64, next: good, want: answered}.run(b, roundLength)
+		beside := load{addr: addr, conns: 64, next: mixed, want: answered}.run(b, roundLength)
+		shares = append(shares, beside.rate*0.99/alone.rate)
+	}
+	b.ReportMetric(median(shares), "share-of-alone")
+	b.ReportMetric(0, "ns/op")
+}
+
+// slowClients is how many connections are held open by clients that never
+// finish their request.
+const slowClients = 1000
+
+// BenchmarkSlowClients measures what a thousand slow clients cost the others.
+func BenchmarkSlowClients(b *testing.B) {
+	s := alibabaSource(b)
+	addr, _ := program(b, s.market)
+	good := s.stream()
+	var shares []float64
+	for b.Loop() {
+		alone := load{addr: addr, conns: 64, next: good, want: s.want}.run(b, roundLength)
+		release := hold(b, addr, slowClients)
+		beside := load{addr: addr, conns: 64, next: good, want: s.want}.run(b, roundLength)
+		release()
+		if alone.wrong+beside.wrong > 0 {
+			b.Fatalf("wrong answers: %s%s", alone.body, beside.body)
+		}
+		shares = append(shares, beside.rate/alone.rate)
+	}
+	b.ReportMetric(median(shares), "share-of-alone")
+	b.ReportMetric(0, "ns/op")
+}
+
+// hold opens n connections that announce a body and never send it.
+func hold(tb testing.TB, addr string, n int) (release func()) {
+	tb.Helper()
+	var conns []net.Conn
+	for range n {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if _, err := c.Write([]byte("POST /webhooks/ali HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\n")); err != nil {
+			tb.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	return func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}
 }

@@ -36,6 +36,9 @@ type Config struct {
 	// Model says whether entitlements are bought up front.
 	Model Model `json:"model"`
 
+	// Identity says what a purchase is known by.
+	Identity Identity `json:"identity"`
+
 	// Region is where metering and the queue are; us-east-1 if empty.
 	Region string `json:"region"`
 	// Endpoint replaces every AWS endpoint, for simulators.
@@ -88,6 +91,18 @@ const (
 	Subscription            Model = "subscription"
 	Contract                Model = "contract"
 	ContractWithConsumption Model = "contract_with_consumption"
+)
+
+// Identity says what a purchase is known by.
+type Identity string
+
+// The identities. A license is the rule. Listings from before Concurrent
+// Agreements that are told through SNS hear of customers only, and a customer
+// who subscribes again gets another license: there license and agreement events
+// only repeat what SNS says, and are noted.
+const (
+	ByLicense  Identity = "license"
+	ByCustomer Identity = "customer"
 )
 
 // Values of signing_cert_chain. The file behind a SigningCertURL has been seen
@@ -189,6 +204,7 @@ func decodeConfig(raw json.RawMessage) (Config, error) {
 	}
 	cfg.Region = cmp.Or(cfg.Region, defaultRegion)
 	cfg.Model = cmp.Or(cfg.Model, Subscription)
+	cfg.Identity = cmp.Or(cfg.Identity, ByLicense)
 	cfg.SigningCertChain = cmp.Or(cfg.SigningCertChain, chainLeaf)
 	if len(cfg.SNSDomains) == 0 {
 		cfg.SNSDomains = []string{"amazonaws.com", "amazonaws.com.cn"}
@@ -210,6 +226,8 @@ func (c Config) validate(s core.Settings) error {
 		check(productCode.MatchString(c.ProductCode), "product_code: %q is not a product code", c.ProductCode),
 		check(slices.Contains([]Model{Subscription, Contract, ContractWithConsumption}, c.Model),
 			"model: %q is none of subscription, contract, contract_with_consumption", c.Model),
+		check(c.Identity == ByLicense || c.Identity == ByCustomer,
+			"identity: %q is neither license nor customer", c.Identity),
 		check((c.AccessKeyID == "") == (c.SecretAccessKey == ""),
 			"access_key_id and secret_access_key: set both or neither"),
 		check(c.EventAPIKeyPrevious == "" || c.EventAPIKey != "",

@@ -36,6 +36,9 @@
 // it arrives. They never carry an account: an agreement of another product of
 // the same seller then waits for ever and is shown to nobody.
 //
+// Listings from before that date which are told through SNS alone set identity
+// to "customer": their buyers keep one identity over all their licenses.
+//
 // Delivery is at least once and unordered everywhere, so facts are ranked by
 // the time that AWS stamped on them. EventBridge stamps whole seconds.
 package aws

@@ -60,7 +60,7 @@ func (a *Adapter) bus(m *message) (marketplace.Event, error) {
 	kind, _, _ := strings.Cut(m.DetailType, " - ")
 	ev := a.event(kind)
 	ev.Delivery = m.ID
-	if m.Source != agreementSource {
+	if m.Source != agreementSource || a.cfg.Identity == ByCustomer {
 		return ev, nil
 	}
 	var state func(*marketplace.Event, *detail) error
@@ -215,7 +215,8 @@ func (a *Adapter) legacy(m *message, s stamp) (marketplace.Event, error) {
 	ev.Kind, ev.Rank, ev.Also = kind, rank, names(customerName(customer))
 	ev.Trial = m.trial()
 	ev.Attributes = attributes(
-		attrCustomer, customer, attrOffer, strings.TrimSpace(m.OfferIdentifier), attrProductCode, a.cfg.ProductCode)
+		attrCustomer, customer, attrOffer, strings.TrimSpace(m.OfferIdentifier),
+		attrProductCode, a.cfg.ProductCode)
 	return ev, nil
 }
 

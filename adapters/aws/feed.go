@@ -25,6 +25,11 @@ const (
 	deleteFor   = 10 * time.Second // to confirm a message, even while stopping
 )
 
+const sentTimestamp = types.MessageSystemAttributeNameSentTimestamp
+
+// handler takes one callback durably, or fails.
+type handler = func(context.Context, core.Callback) error
+
 // feed reads the events of a listing from an SQS queue.
 type feed struct {
 	listing marketplace.ListingID
@@ -37,11 +42,11 @@ type feed struct {
 // Run reads messages until ctx is done. A message is deleted after handle took
 // it; one that handle refuses comes back when its visibility timeout is over,
 // until the queue's redrive policy moves it away.
-func (f *feed) Run(ctx context.Context, handle func(context.Context, core.Callback) error) error {
+func (f *feed) Run(ctx context.Context, handle handler) error {
 	for failures := 0; ctx.Err() == nil; {
 		out, err := f.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &f.queue, MaxNumberOfMessages: pollBatch, WaitTimeSeconds: pollFor,
-			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameSentTimestamp},
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{sentTimestamp},
 		})
 		if err != nil {
 			if ctx.Err() == nil {
@@ -59,7 +64,7 @@ func (f *feed) Run(ctx context.Context, handle func(context.Context, core.Callba
 	return ctx.Err()
 }
 
-func (f *feed) take(ctx context.Context, m *types.Message, handle func(context.Context, core.Callback) error) {
+func (f *feed) take(ctx context.Context, m *types.Message, handle handler) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -70,8 +75,8 @@ func (f *feed) take(ctx context.Context, m *types.Message, handle func(context.C
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteFor)
 	defer cancel()
-	_, err := f.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &f.queue, ReceiptHandle: m.ReceiptHandle})
-	if err != nil {
+	done := sqs.DeleteMessageInput{QueueUrl: &f.queue, ReceiptHandle: m.ReceiptHandle}
+	if _, err := f.sqs.DeleteMessage(ctx, &done); err != nil {
 		f.log.Warn("aws: a message will come again", "listing", f.listing, "message_id", id, "error", err)
 	}
 }
@@ -81,7 +86,7 @@ func (f *feed) take(ctx context.Context, m *types.Message, handle func(context.C
 func (f *feed) callback(m *types.Message) core.Callback {
 	id := sdk.ToString(m.MessageId)
 	header := http.Header{headerID: {id}}
-	sent := m.Attributes[string(types.MessageSystemAttributeNameSentTimestamp)]
+	sent := m.Attributes[string(sentTimestamp)]
 	if ms, err := strconv.ParseInt(sent, 10, 64); err == nil {
 		header.Set(headerSentAt, time.UnixMilli(ms).UTC().Format(time.RFC3339Nano))
 	}

@@ -66,7 +66,8 @@ var pageTemplate = template.Must(template.New("page").Parse(`<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{.Title}}</title>
 <style>
-body { font: 16px/1.6 system-ui, sans-serif; color: #1c2733; background: #f5f7fa; margin: 0; padding: 8vh 1rem; }
+body { font: 16px/1.6 system-ui, sans-serif; color: #1c2733; background: #f5f7fa; margin: 0;
+  padding: 8vh 1rem; }
 main { max-width: 34rem; margin: auto; background: #fff; padding: 2rem 2.5rem; border-radius: 8px;
   box-shadow: 0 1px 4px #0002; }
 h1 { font-size: 1.4rem; margin-top: 0; }

@@ -49,7 +49,9 @@ func (a *Adapter) Receive(ctx context.Context, cb core.Callback) (marketplace.Ev
 
 // event returns an event that says nothing yet but the provider's word.
 func (a *Adapter) event(action string) marketplace.Event {
-	return marketplace.Event{Listing: a.listing, Provider: Provider, Kind: marketplace.Noted, Action: action}
+	return marketplace.Event{
+		Listing: a.listing, Provider: Provider, Kind: marketplace.Noted, Action: action,
+	}
 }
 
 // stamp is what a transport knows of the message it carried, for messages that

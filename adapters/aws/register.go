@@ -63,9 +63,13 @@ func (a *Adapter) receiveRegistration(ctx context.Context, cb core.Callback) (ma
 	return a.registered(ev, out, form.Get(fieldOffer) == "free-trial")
 }
 
-func (a *Adapter) registered(ev marketplace.Event, out *metering.ResolveCustomerOutput, trial bool) (marketplace.Event, error) {
+// registered says what AWS answered about a token.
+func (a *Adapter) registered(
+	ev marketplace.Event, out *metering.ResolveCustomerOutput, trial bool,
+) (marketplace.Event, error) {
 	if got := sdk.ToString(out.ProductCode); got != a.cfg.ProductCode {
-		return ev, core.Invalid("wrong_product", "the purchase is of product %q, which is not sold here", clip(got))
+		return ev, core.Invalid("wrong_product",
+			"the purchase is of product %q, which is not sold here", clip(got))
 	}
 	arn, customer := sdk.ToString(out.LicenseArn), sdk.ToString(out.CustomerIdentifier)
 	ev.Kind = marketplace.Registered
@@ -73,8 +77,10 @@ func (a *Adapter) registered(ev marketplace.Event, out *metering.ResolveCustomer
 	if ev.Account == "" {
 		return ev, fmt.Errorf("aws: ResolveCustomer answered without an account number")
 	}
-	ev.Subject = licenseID(arn)
 	ev.Also = names(customerName(customer))
+	if a.cfg.Identity == ByLicense || customer == "" {
+		ev.Subject = licenseID(arn)
+	}
 	if ev.Subject == "" {
 		// A legacy listing may not know the license yet; the account is all that
 		// a later visit of the same buyer can be recognized by.
@@ -92,7 +98,8 @@ func (a *Adapter) registered(ev marketplace.Event, out *metering.ResolveCustomer
 func (a *Adapter) resolve(ctx context.Context, token string) (*metering.ResolveCustomerOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, resolveWithin)
 	defer cancel()
-	out, err := a.cloud.metering.ResolveCustomer(ctx, &metering.ResolveCustomerInput{RegistrationToken: &token})
+	in := metering.ResolveCustomerInput{RegistrationToken: &token}
+	out, err := a.cloud.metering.ResolveCustomer(ctx, &in)
 	var expired *types.ExpiredTokenException
 	var invalid *types.InvalidTokenException
 	switch {

@@ -27,8 +27,11 @@ const (
 	// defaultV1MaxSkew is generous: version 1 documents no window, and every
 	// fact of it may be repeated without harm.
 	defaultV1MaxSkew = 24 * time.Hour
-	// maxMaxSkew bounds both: nonces are kept as long as a callback may be old.
-	maxMaxSkew = 7 * 24 * time.Hour
+	// longestMaxSkew is half of how long nonces are kept: one that is forgotten
+	// must belong to a callback that is too old anyway.
+	longestMaxSkew = 5 * time.Minute
+	// longestV1MaxSkew is a limit for the sake of having one.
+	longestV1MaxSkew = 7 * 24 * time.Hour
 )
 
 // Config is a listing's configuration. Secrets are in plain text.
@@ -149,7 +152,7 @@ func decode(raw json.RawMessage) (Config, error) {
 	c.Site = cmp.Or(c.Site, "cn")
 	c.EncryptType = cmp.Or(c.EncryptType, "1")
 	c.TimeZone = cmp.Or(c.TimeZone, "UTC")
-	c.OnRelease = cmp.Or(c.OnRelease, workspace.SettleByWallet)
+	c.OnRelease = cmp.Or(c.OnRelease, workspace.Lock)
 	c.MaxSkew = cmp.Or(c.MaxSkew, duration(defaultMaxSkew))
 	c.V1MaxSkew = cmp.Or(c.V1MaxSkew, duration(defaultV1MaxSkew))
 	c.Currency = cmp.Or(c.Currency, currency(c.Site))
@@ -204,8 +207,8 @@ func (c Config) validate(s core.Settings) (*time.Location, error) {
 		fault(!slices.Contains([]string{"cn", "intl", "eu"}, c.Site),
 			"site: %q is not cn, intl or eu", c.Site),
 		fault(c.EncryptType != "1" && c.EncryptType != "2", "encrypt_type: %q is not 1 or 2", c.EncryptType),
-		fault(!c.MaxSkew.sane(), "max_skew: not between 1s and %s", maxMaxSkew),
-		fault(!c.V1MaxSkew.sane(), "v1_max_skew: not between 1s and %s", maxMaxSkew),
+		fault(!c.MaxSkew.upTo(longestMaxSkew), "max_skew: not between 1s and %s", longestMaxSkew),
+		fault(!c.V1MaxSkew.upTo(longestV1MaxSkew), "v1_max_skew: not between 1s and %s", longestV1MaxSkew),
 		fault(len(c.Currency) != 3, "currency: %q is not three letters", c.Currency),
 		fault(c.OnRelease != workspace.SettleByWallet && c.OnRelease != workspace.Lock,
 			"on_release: %q is not %s or %s", c.OnRelease, workspace.SettleByWallet, workspace.Lock),
@@ -235,8 +238,9 @@ func fault(wrong bool, format string, args ...any) error {
 	return fmt.Errorf("huawei: configuration: "+format, args...)
 }
 
-func (d duration) sane() bool {
-	return time.Duration(d) >= time.Second && time.Duration(d) <= maxMaxSkew
+// upTo reports whether d makes sense as a window and is not longer than limit.
+func (d duration) upTo(limit time.Duration) bool {
+	return time.Duration(d) >= time.Second && time.Duration(d) <= limit
 }
 
 // positive reports whether s is empty or a decimal above zero.

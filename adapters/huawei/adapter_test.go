@@ -86,7 +86,7 @@ func TestOpenNamesEveryProblem(t *testing.T) {
 	t.Parallel()
 	_, err := Open(settings(t, map[string]any{
 		"site": "moon", "key": "", "access_key_id": "", "secret_access_key": "", "endpoint": "ftp://x",
-		"currency": "yuan", "on_release": "shrug", "time_zone": "Mars/Base", "max_skew": "1ms", "provider": "aws",
+		"currency": "yuan", "on_release": "shrug", "time_zone": "Mars/Base", "max_skew": "6m", "provider": "aws",
 		"metering":    map[string]any{"unit_amount": "0.00"},
 		"v1_max_skew": "9999h", "encrypt_type": "3", "id": "other",
 	}))

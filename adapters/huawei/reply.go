@@ -139,8 +139,7 @@ func verdict(ev marketplace.Event, out core.Outcome) answer {
 // that does not exist, and the fact makes the purchase end as soon as it comes.
 func settled(ev marketplace.Event, out core.Outcome) answer {
 	unknown := out.Result == marketplace.Waiting ||
-		out.Subscription != nil && !out.Subscription.Known() ||
-		ev.Kind == marketplace.Checked && out.Subscription == nil && !ev.Test
+		out.Subscription != nil && !out.Subscription.Known()
 	switch {
 	case !unknown || ev.Kind == marketplace.Ended:
 		return answer{ResultCode: codeSuccess, ResultMsg: "success"}
@@ -152,12 +151,14 @@ func settled(ev marketplace.Event, out core.Outcome) answer {
 }
 
 // refused uses the code for purchases and upgrades that cannot be served where
-// the list has one, else the general one.
+// the list has one, and that for unknown instances, else the general one.
 func refused(ev marketplace.Event, out core.Outcome) answer {
 	msg := limit(cmp.Or(out.Reason, "refused"))
-	switch ev.Kind {
-	case marketplace.Activated, marketplace.Changed:
+	switch {
+	case ev.Kind == marketplace.Activated, ev.Kind == marketplace.Changed:
 		return answer{ResultCode: codeNoResource, ResultMsg: msg}
+	case ev.Kind == marketplace.Checked && out.Subscription == nil:
+		return answer{ResultCode: codeUnknown, ResultMsg: msg}
 	default:
 		return answer{ResultCode: codeInternal, ResultMsg: msg}
 	}

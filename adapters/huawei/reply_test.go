@@ -56,7 +56,7 @@ func TestReplyToOutcomes(t *testing.T) {
 		{marketplace.Ended, marketplace.Waiting, early, "000000 "},
 		{marketplace.Ended, marketplace.Duplicate, early, "000000 "},
 		{marketplace.Checked, marketplace.Answered, known, "000000 "},
-		{marketplace.Checked, marketplace.Answered, nil, "000003 "},
+		{marketplace.Checked, marketplace.Refused, nil, "000003 "},
 		{marketplace.Checked, marketplace.Refused, known, "000005 "},
 		{marketplace.Noted, marketplace.Ignored, nil, "000000 "},
 		{marketplace.Noted, "something new", nil, "000005 "},

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	_ "time/tzdata" // sites have time zones, and a bare machine has no database of them
 
 	"cloudsettle/adapters"
 	"cloudsettle/core"
@@ -43,8 +44,9 @@ type app struct {
 	admin   http.Handler
 }
 
-// openApp opens the store and the adapters. The caller closes it.
-func openApp(ctx context.Context, cfg Config, dev *devTools, log *slog.Logger) (*app, error) {
+// openApp opens the store and the adapters. The caller closes it. A local
+// secret, if not empty, is an operator's key as long as the app is open.
+func openApp(ctx context.Context, cfg Config, dev *devTools, log *slog.Logger, local string) (*app, error) {
 	if err := cfg.Validate(dev != nil); err != nil {
 		return nil, err
 	}
@@ -71,7 +73,7 @@ func openApp(ctx context.Context, cfg Config, dev *devTools, log *slog.Logger) (
 	}
 	a.svc = core.NewService(core.Config{
 		Store: a.store, Marketplaces: markets, Sites: sites, Mailer: a.mailer(), Now: a.now,
-		NewID: a.ids.New, Log: log, LinkKey: linkKey, Brand: cfg.Brand.Name,
+		NewID: a.ids.New, Log: log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: local,
 	})
 	if a.handler, a.admin, err = a.routes(); err != nil {
 		return nil, errors.Join(err, a.store.Close())

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -69,14 +70,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "cloudsettle:", err)
 		return exitUsage
 	}
-	streams := &streams{out: stdout, err: stderr, config: c.Config}
-	return fail(stderr, k.Run(streams, c.client(streams)))
+	s := &streams{out: stdout, err: stderr, config: c.Config}
+	s.offline = &offline{streams: s, next: http.DefaultTransport}
+	return fail(stderr, errors.Join(k.Run(s, c.client(s)), s.offline.Close()))
 }
 
 // streams is what every command may write to, and the global flags.
 type streams struct {
 	out, err io.Writer
 	config   string
+	offline  *offline
 }
 
 // fail reports err, if any, and returns the exit code for it.

@@ -12,11 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"cloudsettle/adapters"
 	"cloudsettle/console"
 	"cloudsettle/console/api"
 	"cloudsettle/console/dev"
 	"cloudsettle/console/landing"
 	"cloudsettle/core"
+	"cloudsettle/core/marketplace"
 	"cloudsettle/webhooks"
 )
 
@@ -31,7 +33,9 @@ func (a *app) routes() (public, admin http.Handler, err error) {
 	e.HideBanner, e.HidePort = true, true
 	e.IPExtractor = echo.ExtractIPDirect() // else anybody chooses the address we see
 	webhooks.Register(e, a.svc, webhooks.Options{Observe: observer(registry)})
-	landing.Register(e, a.svc, landing.Options{Brand: a.cfg.Brand.Name, SupportEmail: a.cfg.Brand.SupportEmail})
+	if err := landing.Register(e, a.svc, a.landing()); err != nil {
+		return nil, nil, err
+	}
 	if err := api.Register(e, a.svc); err != nil {
 		return nil, nil, err
 	}
@@ -42,6 +46,21 @@ func (a *app) routes() (public, admin http.Handler, err error) {
 		return nil, nil, err
 	}
 	return e, a.adminMux(registry), nil
+}
+
+// landing says what the page after a purchase needs to know of the outside.
+func (a *app) landing() landing.Options {
+	o := landing.Options{
+		Brand: a.cfg.Brand.Name, SupportEmail: a.cfg.Brand.SupportEmail, PublicURL: a.cfg.PublicURL,
+		Marketplaces: map[marketplace.Provider]landing.Marketplace{}, Sites: map[string]string{},
+	}
+	for p, words := range adapters.Words() {
+		o.Marketplaces[p] = landing.Marketplace{Name: words.Name, Reopen: words.Reopen}
+	}
+	for _, s := range a.cfg.Sites {
+		o.Sites[s.Code] = s.Name
+	}
+	return o
 }
 
 // home is the front page: where to go from here.

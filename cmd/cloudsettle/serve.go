@@ -38,7 +38,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := openApp(ctx, cfg, tools, log)
+	a, err := openApp(ctx, cfg, tools, log, "")
 	if err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
 	}

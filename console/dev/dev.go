@@ -23,7 +23,8 @@ const maxClockBody = 1 << 10
 var inboxHTML string
 
 // policy lets the page use nothing but its own inline style.
-const policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+const policy = "default-src 'none'; style-src 'unsafe-inline'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 // Register routes /dev/inbox and /dev/clock.
 func Register(e *echo.Echo, inbox *Inbox, clock *Clock) {

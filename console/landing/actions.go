@@ -67,7 +67,8 @@ func (v *visit) signIn() error {
 	acc, err := v.svc.CheckCode(v.c.Request().Context(), login, code)
 	if errors.Is(err, core.ErrUnverified) {
 		in.fault("code", "This code is wrong, was used before, or is too old. After five attempts ask for a new one.")
-		return v.askCode(http.StatusUnprocessableEntity, login, in, "We mailed a code to the billing account of "+login+".")
+		return v.askCode(http.StatusUnprocessableEntity, login, in,
+			"If there is a billing account for "+login+", we mailed a code to it.")
 	}
 	if err != nil {
 		return v.fail(v.c, err)

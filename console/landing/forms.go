@@ -106,11 +106,14 @@ func (v *visit) onlySignIn(in input) form {
 func (v *visit) registerForm(in input) form {
 	return form{
 		ID: "register", Action: v.path + "/register", Title: "I am new here", Button: "Create billing account",
-		Lead:   "It pays for all your workspaces. Its currency is " + v.page.Listing.Currency + ", as on the marketplace.",
+		Lead: "It pays for all your workspaces. Its currency is " + v.page.Listing.Currency +
+			", as on the marketplace.",
 		Hidden: []hidden{{"key", v.svc.NewID(formKey)}},
 		Fields: in.fill([]field{
-			{ID: "register-user_name", Name: "user_name", Label: "User name", Complete: "username", MaxLength: maxName,
-				Required: true, Plain: true, Hint: "3 to 64 letters, digits, dots, dashes or underscores, a letter first. It cannot be changed later."},
+			{ID: "register-user_name", Name: "user_name", Label: "User name", Complete: "username",
+				MaxLength: maxName, Required: true, Plain: true,
+				Hint: "3 to 64 letters, digits, dots, dashes or underscores, a letter first. " +
+					"It cannot be changed later."},
 			{ID: "register-email", Name: "email", Label: "E-mail", Type: "email", Complete: "email", Keys: "email",
 				MaxLength: maxLogin, Required: true, Plain: true, Hint: "We mail a code to it now, and bills later."},
 			{ID: "register-phone", Name: "phone", Label: "Phone (optional)", Type: "tel", Complete: "tel", Keys: "tel",
@@ -175,7 +178,8 @@ func (v *visit) idForm(in input) form {
 		Lead:   "For a workspace that no billing account pays for yet. Its settings show the ID.",
 		Hidden: []hidden{{"way", chosenID}},
 		Fields: in.fill([]field{{
-			ID: "id-workspace", Name: "workspace", Label: "Workspace ID", MaxLength: maxWSID, Required: true, Plain: true,
+			ID: "id-workspace", Name: "workspace", Label: "Workspace ID", MaxLength: maxWSID,
+			Required: true, Plain: true,
 		}}),
 	}
 }

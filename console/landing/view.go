@@ -80,7 +80,8 @@ func (v *visit) view(sent string, in input) view {
 		out.Step = 0
 	case v.page.Owner != nil:
 		out.Title = "Sign in"
-		out.Lead = "This purchase is connected to a billing account. Sign in to that account to see and bind its workspaces."
+		out.Lead = "This purchase is connected to a billing account. " +
+			"Sign in to that account to see and bind its workspaces."
 		out.Forms = []form{v.onlySignIn(of("signin"))}
 	case v.usable():
 		out.Title = "Finish setting up " + v.Brand
@@ -92,6 +93,9 @@ func (v *visit) view(sent string, in input) view {
 	}
 	if out.Title == "" {
 		out.Title = "Your purchase"
+	}
+	if v.page.Subscription.Status == marketplace.StatusPending {
+		out.Back = &anchor{"Check again", v.path}
 	}
 	return out
 }
@@ -119,11 +123,13 @@ func (v *visit) chooseWorkspace(out *view, of func(string) input) {
 	out.Lead = "The usage of a bound workspace is settled through this purchase."
 	out.Choice = "Which workspace?"
 	if n := len(out.Bound); n > 0 {
-		out.Step, out.Title, out.Lead = 3, "Already bound", "This purchase settles the workspaces below."
+		out.Step, out.Title = 3, "Already bound"
+		out.Lead = "This purchase settles the workspaces below."
 		out.Choice, out.Folded = "Bind another workspace", true
 	}
 	if name := v.justBound(); name != "" {
-		out.Title, out.Lead = "Workspace "+name+" is bound", "From now on its usage is settled through this purchase."
+		out.Title = "Workspace " + name + " is bound"
+		out.Lead = "From now on its usage is settled through this purchase."
 		out.Notice = &notice{Tone: "good", Title: "All set", Text: "You can close this page, or bind more workspaces."}
 	}
 	out.Forms = v.workspaceForms(of)

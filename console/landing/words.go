@@ -19,12 +19,13 @@ func (v *visit) state() *notice {
 	market := v.words(v.page.Subscription.Provider).Name
 	switch v.page.Subscription.Status {
 	case marketplace.StatusPending:
-		return &notice{"info", "Waiting for confirmation", "We are waiting until " + market + " confirms this purchase, " +
-			"usually for some minutes. You can connect it to a billing account now, and bind a workspace once it is active: " +
-			"load this page again then."}
+		return &notice{"info", "Waiting for confirmation", "We are waiting until " + market +
+			" confirms this purchase, usually for some minutes. You can connect it to a billing account " +
+			"now, and bind a workspace once it is active."}
 	case marketplace.StatusFrozen:
-		return &notice{"warn", "This purchase is paused", "Its term is over, or a payment is due. The workspaces that it settles " +
-			"are locked, and their data is kept for " + days(workspace.BufferPeriod) + ". Renew or pay on " + market +
+		return &notice{"warn", "This purchase is paused", "Its term is over, or a payment is due. " +
+			"The workspaces that it settles are locked, and their data is kept for " +
+			days(workspace.BufferPeriod) + ". Renew or pay on " + market +
 			": they are then unlocked, and workspaces can be bound again."}
 	case marketplace.StatusEnding:
 		return &notice{"warn", "This purchase is being cancelled", "The last usage is reported to " + market +
@@ -44,8 +45,8 @@ func (v *visit) ended(market string) *notice {
 		n.Text = "The workspaces that it settled are now paid by their billing account. " +
 			"To settle them through " + market + " again, buy the product again."
 	default:
-		n.Text = "The workspaces that it settled are locked, and their data is kept for " + days(workspace.BufferPeriod) +
-			". Buy the product again on " + market + " or choose another settlement to unlock them."
+		n.Text = "The workspaces that it settled are locked, and their data is kept for " +
+			days(workspace.BufferPeriod) + ". Buy the product again on " + market + " or choose another settlement to unlock them."
 	}
 	return n
 }
@@ -70,7 +71,8 @@ func (p *pages) expired(c echo.Context, link core.Link) error {
 		Title: "This link has expired",
 		Lead:  "Links to this page work for a limited time only, because whoever has one can connect the purchase.",
 		Notice: &notice{
-			"info", "Get a new link", "Go back to " + m.Name + ". " + m.Reopen + " Nothing that you bought or bound is lost.",
+			"info", "Get a new link",
+			"Go back to " + m.Name + ". " + m.Reopen + " Nothing that you bought or bound is lost.",
 		},
 	})
 }
@@ -92,7 +94,8 @@ func (p *pages) fail(c echo.Context, err error) error {
 		}},
 		{core.ErrForbidden, http.StatusForbidden, view{
 			Title: "This form was not sent from our page",
-			Lead:  "Nothing was changed. Go back to the marketplace where you bought the product, and open it again from there.",
+			Lead: "Nothing was changed. Go back to the marketplace where you bought the product, " +
+				"and open it again from there.",
 		}},
 		{core.ErrInvalid, http.StatusBadRequest, view{
 			Title: "This form cannot be read", Lead: "Nothing was changed. Go back, and try again.",

@@ -69,11 +69,11 @@ func (t *txn) relogin(before *account.Account, a account.Account) error {
 	return nil
 }
 
-// loginsOf returns everything that a signs in with, folded.
+// loginsOf returns everything that a signs in with, folded, each once.
 func loginsOf(a account.Account) []string {
 	var list []string
 	for _, login := range []string{a.UserName, a.Email, a.Phone} {
-		if folded := account.FoldName(login); folded != "" {
+		if folded := account.FoldName(login); folded != "" && !slices.Contains(list, folded) {
 			list = append(list, folded)
 		}
 	}

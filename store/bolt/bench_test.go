@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/govalues/decimal"
 	"go.etcd.io/bbolt"
 
 	"cloudsettle/core"
+	"cloudsettle/core/usage"
 	"cloudsettle/store/storetest"
 )
 
@@ -93,4 +97,86 @@ func (c *control) commit(first controlPut) {
 	for _, p := range group {
 		p.done <- err
 	}
+}
+
+// The store that BenchmarkUpdateAfterDelete deletes from.
+const (
+	deleteClaims = 200_000
+	deleteChunk  = 10_000
+)
+
+// BenchmarkUpdateAfterDelete compares commits before and after a fifth of a
+// store's records are deleted: free pages must not make commits slower.
+func BenchmarkUpdateAfterDelete(b *testing.B) {
+	s := open(b, place(b))
+	key := func(i int) string { return fmt.Sprintf("%012d", i) }
+	inChunks(b, s, deleteClaims, func(ctx context.Context, tx core.Tx, i int) error {
+		_, _, err := tx.Claim(ctx, "deliveries", key(i), core.Claim{Digest: "digest", Result: key(i)})
+		return err
+	})
+	var last atomic.Int64
+	commits := func(b *testing.B) {
+		storetest.Load(b, 64, func(ctx context.Context, _ int64) error {
+			n := int(last.Add(1))
+			return s.Update(ctx, func(ctx context.Context, tx core.Tx) error {
+				_, _, err := tx.Claim(ctx, "others", key(n), core.Claim{})
+				return err
+			})
+		})
+	}
+	for range 2 { // a fifth in each
+		b.Run("before", commits)
+		inChunks(b, s, 1, func(ctx context.Context, tx core.Tx, _ int) error {
+			n, err := tx.DropClaims(ctx, "deliveries", "9", deleteClaims/5)
+			if n != deleteClaims/5 {
+				b.Errorf("DropClaims() = %d, want %d", n, deleteClaims/5)
+			}
+			return err
+		})
+		b.Run("after", commits)
+	}
+}
+
+// inChunks runs fn for 0 to n-1, deleteChunk of them a transaction.
+func inChunks(b *testing.B, s core.Store, n int, fn func(context.Context, core.Tx, int) error) {
+	b.Helper()
+	for from := 0; from < n; from += deleteChunk {
+		err := s.Update(b.Context(), func(ctx context.Context, tx core.Tx) error {
+			for i := from; i < min(from+deleteChunk, n); i++ {
+				if err := fn(ctx, tx, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAppendUsage adds batches as a workspace fleet reports them: twenty
+// items of each workspace for one hour, hour after hour.
+func BenchmarkAppendUsage(b *testing.B) {
+	const fleet, items = 500, 20
+	s := open(b, place(b))
+	batch := make([]usage.Sample, fleet*items)
+	for i := range batch {
+		batch[i] = usage.Sample{
+			Workspace: fmt.Sprintf("ws_%04d", i/items), Item: fmt.Sprintf("item-%02d", i%items),
+			Variant: "14d", Quantity: decimal.MustNew(int64(i)*997, 3),
+		}
+	}
+	hour := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := range batch {
+			batch[i].Hour = hour
+		}
+		if _, err := s.AppendUsage(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+		hour = hour.Add(time.Hour)
+	}
+	b.ReportMetric(float64(b.N*len(batch))/b.Elapsed().Seconds(), "samples/s")
 }

@@ -11,7 +11,6 @@ package bolt
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -89,23 +88,6 @@ func (s *Store) admit(ctx context.Context) error {
 		return fmt.Errorf("bolt: %w", core.ErrNested)
 	}
 	return nil
-}
-
-// maxDamages bounds how much damage Check describes; one would do to know.
-const maxDamages = 20
-
-// Check implements core.Store. Writers wait until it is done: it has to see
-// the list of free pages stand still.
-func (s *Store) Check(ctx context.Context) error {
-	return s.write(ctx, func(t *txn) error {
-		var found []error
-		for err := range t.tx.Check() {
-			if len(found) < maxDamages {
-				found = append(found, fmt.Errorf("bolt: check: %w", err))
-			}
-		}
-		return errors.Join(found...)
-	})
 }
 
 // Backup writes a copy of the store as it is now to w and returns its bytes.

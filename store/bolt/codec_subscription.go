@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"cloudsettle/core/marketplace"
 )
@@ -81,8 +82,9 @@ func (h *subscriptionHead) names(yield func(string) bool) {
 	if h.subject != "" && !yield(h.subject) {
 		return
 	}
-	for _, name := range h.also {
-		if name != "" && name != h.subject && !yield(name) {
+	for i, name := range h.also {
+		again := name == h.subject || slices.Contains(h.also[:i], name)
+		if name != "" && !again && !yield(name) {
 			return
 		}
 	}

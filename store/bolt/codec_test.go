@@ -2,8 +2,10 @@ package bolt
 
 import (
 	"bytes"
+	order "cmp"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"testing"
@@ -138,9 +140,9 @@ func TestQuantityReturns(t *testing.T) {
 		if rapid.Bool().Draw(t, "negative") {
 			want = want.Neg()
 		}
-		got, err := unpackQuantity(packQuantity(want))
+		got, err := unpackQuantity(string(appendQuantity(nil, want)))
 		if err != nil || got != want {
-			t.Fatalf("unpackQuantity(packQuantity(%v)) = %v, %v", want, got, err)
+			t.Fatalf("unpackQuantity(appendQuantity(%v)) = %v, %v", want, got, err)
 		}
 	})
 }
@@ -152,18 +154,16 @@ func FuzzDecode(f *testing.F) {
 	f.Add(appendSubscription(nil, marketplace.Subscription{ID: "sub_1", Facts: []marketplace.Fact{{Trial: &yes}}}, 1))
 	f.Add(appendCloudAccount(nil, marketplace.Account{ID: "ca_1"}, 1))
 	f.Add(appendEntry(nil, core.JournalEntry{ID: "cb_1", Event: &marketplace.Event{}, Body: []byte("{}")}))
-	f.Add(appendDay(nil, []daySample{{item: "logs", hour: 3, quantity: packQuantity(decimal.MustParse("1.5"))}}))
+	f.Add(mergedDay(f, nil, usage.Sample{Workspace: "ws_1", Item: "logs", Quantity: decimal.MustParse("1.5")}))
 	f.Add([]byte{formatPacked1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		stable(t, value, decodeSubscription, func(s marketplace.Subscription) []byte { return appendSubscription(nil, s, s.Rev) })
 		stable(t, value, decodeCloudAccount, func(a marketplace.Account) []byte { return appendCloudAccount(nil, a, a.Rev) })
 		stable(t, value, decodeEntry, func(e core.JournalEntry) []byte { return appendEntry(nil, e) })
 		stable(t, value, decodeClaim, func(c core.Claim) []byte { return appendClaim(nil, c) })
-		if samples, err := decodeDay(value); err == nil {
-			for _, s := range samples {
-				_, _ = unpackQuantity(s.quantity)
-			}
-		}
+		readDay(value, func(dayItem, error) bool { return true })
+		m := merger{fresh: []daySample{{item: "logs", hour: 3, quantity: "\x00\x01"}}, at: []int{0}, verdicts: make([]usage.Verdict, 1)}
+		_, _ = m.merge(nil, value)
 		_, _ = decodeJSON[core.Task](value)
 		_ = entryIsOf("listing", value)
 	})
@@ -194,12 +194,33 @@ func TestVarintOverflow(t *testing.T) {
 	}
 }
 
+// mergedDay merges samples of one day into a stored value.
+func mergedDay(t testing.TB, stored []byte, samples ...usage.Sample) []byte {
+	t.Helper()
+	value, _, err := mergeInto(stored, samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func mergeInto(stored []byte, samples []usage.Sample) ([]byte, []usage.Verdict, error) {
+	days, err := byDay(samples)
+	if err != nil || len(days) != 1 {
+		return nil, nil, fmt.Errorf("%d days, want 1: %w", len(days), err)
+	}
+	verdicts := make([]usage.Verdict, len(samples))
+	m := merger{fresh: days[0].samples, at: days[0].at, verdicts: verdicts}
+	value, err := m.merge(nil, stored)
+	return value, verdicts, err
+}
+
 // TestMergeDayAgrees compares the merge with a map.
 func TestMergeDayAgrees(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		known := map[string]string{}
-		var stored []daySample
+		var stored []byte
 		for range rapid.IntRange(1, 4).Draw(t, "batches") {
 			batch := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) usage.Sample {
 				return usage.Sample{
@@ -209,12 +230,11 @@ func TestMergeDayAgrees(t *testing.T) {
 					Quantity: decimal.MustNew(rapid.Int64Range(0, 2).Draw(t, "quantity"), 0),
 				}
 			}), 1, 12).Draw(t, "batch")
-			days, err := byDay(batch)
-			if err != nil || len(days) != 1 {
-				t.Fatalf("byDay() = %d days, %v, want 1", len(days), err)
+			var verdicts []usage.Verdict
+			var err error
+			if stored, verdicts, err = mergeInto(stored, batch); err != nil {
+				t.Fatal(err)
 			}
-			verdicts := make([]usage.Verdict, len(batch))
-			stored, _ = mergeDay(stored, &days[0], verdicts)
 			for i, s := range batch {
 				key := s.Item + "/" + s.Variant + "/" + s.Hour.String()
 				before, there := known[key]
@@ -234,20 +254,37 @@ func TestMergeDayAgrees(t *testing.T) {
 	})
 }
 
-// checkDay compares merged samples, and their encoding, with the map.
-func checkDay(t *rapid.T, stored []daySample, known map[string]string) {
-	decoded, err := decodeDay(appendDay(nil, stored))
-	if err != nil || len(decoded) != len(known) {
-		t.Fatalf("decodeDay() = %d samples, %v, want %d", len(decoded), err, len(known))
-	}
-	for i, s := range decoded {
-		if i > 0 && decoded[i-1].compare(&s) >= 0 {
-			t.Fatalf("samples %d and %d are out of order", i-1, i)
-		}
+// checkDay compares a merged day with the map.
+func checkDay(t *rapid.T, stored []byte, known map[string]string) {
+	var last dayItem
+	n := 0
+	readDay(stored, func(s dayItem, err error) bool {
 		hour := time.Date(2026, 11, 21, int(s.hour), 0, 0, 0, time.UTC)
-		q, err := unpackQuantity(s.quantity)
-		if want := known[s.item+"/"+s.variant+"/"+hour.String()]; err != nil || q.String() != want {
-			t.Fatalf("sample %d = %v, %v, want %s", i, q, err, want)
+		if want := known[s.item+"/"+s.variant+"/"+hour.String()]; err != nil || s.quantity.String() != want {
+			t.Fatalf("sample %d = %v, %v, want %s", n, s.quantity, err, want)
+		}
+		moved := order.Or(compareSeries(last.item, last.variant, s.item, s.variant), order.Compare(last.hour, s.hour))
+		if n > 0 && moved >= 0 {
+			t.Fatalf("samples %v and %v are out of order", last, s)
+		}
+		last, n = s, n+1
+		return true
+	})
+	if n != len(known) {
+		t.Fatalf("readDay yields %d samples, want %d", n, len(known))
+	}
+}
+
+// TestDamagedDayIsRefused: a batch may not be merged into what cannot be read.
+func TestDamagedDayIsRefused(t *testing.T) {
+	t.Parallel()
+	sample := usage.Sample{Workspace: "ws_1", Item: "logs", Quantity: decimal.MustParse("1.5")}
+	value := mergedDay(t, nil, sample)
+	damaged := bytes.Clone(value)
+	damaged[len(damaged)-1] |= 0x80 // the quantity goes on beyond its series
+	for name, stored := range map[string][]byte{"cut": value[:len(value)-1], "damaged": damaged} {
+		if _, _, err := mergeInto(stored, []usage.Sample{sample}); !errors.Is(err, errCorrupt) {
+			t.Errorf("merging into a %s day = %v, want errCorrupt", name, err)
 		}
 	}
 }

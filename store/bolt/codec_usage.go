@@ -11,112 +11,214 @@ import (
 	"cloudsettle/core/usage"
 )
 
-// daySample is a sample within its workspace and day.
+// A workspace's day is packed as series, one for each item and variant, sorted.
+// A series is its item, its variant, and the length in bytes of what follows:
+// hours with their quantities, sorted. So a batch copies the series that it
+// does not touch as they are.
+
+// daySample is a sample on its way into a stored day.
 type daySample struct {
 	item, variant string
-	hour          byte   // 0 to 23
-	quantity      string // packed: most are only copied
+	day           int64 // days since 1970
+	hour          byte  // 0 to 23
+	quantity      string
 }
 
-func (s *daySample) compare(o *daySample) int {
-	return cmp.Or(
-		strings.Compare(s.item, o.item),
-		strings.Compare(s.variant, o.variant),
-		cmp.Compare(s.hour, o.hour),
-	)
+// series is a stored series, its samples still packed.
+type series struct {
+	item, variant string
+	samples       string
+	packed        string // all of it
 }
 
-// mergeDay merges a batch, sorted by compare with repeats in the order they
-// came, into the stored samples. changed says whether there is anything to
-// store.
-func mergeDay(stored []daySample, d *dayBatch, verdicts []usage.Verdict) (merged []daySample, changed bool) {
-	merged = make([]daySample, 0, len(stored)+len(d.samples))
-	for i := range d.samples {
-		s := &d.samples[i]
-		for len(stored) > 0 && stored[0].compare(s) <= 0 {
-			merged = append(merged, stored[0])
-			stored = stored[1:]
+// series reads the next series; none is left when its item is empty.
+func (u *unpacker) series() series {
+	if u.rest == "" {
+		return series{}
+	}
+	before := u.rest
+	s := series{item: u.string(), variant: u.string(), samples: u.string()}
+	if s.item == "" {
+		u.fail()
+	}
+	s.packed = before[:len(before)-len(u.rest)]
+	return s
+}
+
+// compareSeries orders by item, then by variant.
+func compareSeries(item, variant, otherItem, otherVariant string) int {
+	return cmp.Or(strings.Compare(item, otherItem), strings.Compare(variant, otherVariant))
+}
+
+// merger merges a batch into a packed day.
+type merger struct {
+	fresh    []daySample // sorted; repeats in the order they came
+	at       []int       // their positions in verdicts
+	verdicts []usage.Verdict
+	scratch  []byte // the series being merged
+	changed  bool
+	bad      bool // a stored series is damaged
+}
+
+// merge appends the merged day to dst and notes what became of each sample. An
+// empty value is a day without samples.
+func (m *merger) merge(dst, value []byte) ([]byte, error) {
+	dst = append(dst, formatPacked1)
+	u := &unpacker{}
+	if len(value) > 0 {
+		var err error
+		if u, err = unpack(value); err != nil {
+			return nil, err
 		}
-		last := len(merged) - 1
+	}
+	stored := u.series()
+	for stored.item != "" || len(m.fresh) > 0 {
+		order := -1
+		switch {
+		case stored.item == "":
+			order = 1
+		case len(m.fresh) > 0:
+			order = compareSeries(stored.item, stored.variant, m.fresh[0].item, m.fresh[0].variant)
+		}
+		if order < 0 {
+			dst = append(dst, stored.packed...)
+		} else if order > 0 {
+			dst = m.mergeSeries(dst, "")
+		} else {
+			dst = m.mergeSeries(dst, stored.samples)
+		}
+		if order <= 0 {
+			stored = u.series()
+		}
+	}
+	if m.bad {
+		return nil, errCorrupt
+	}
+	return dst, u.done()
+}
+
+// mergeSeries appends the series that the batch continues with, merged into
+// its stored samples.
+func (m *merger) mergeSeries(dst []byte, stored string) []byte {
+	item, variant := m.fresh[0].item, m.fresh[0].variant
+	old := &unpacker{rest: stored}
+	out := m.scratch[:0]
+	now := old.hourly()
+	for len(m.fresh) > 0 && m.fresh[0].item == item && m.fresh[0].variant == variant {
+		for now.there && now.hour < m.fresh[0].hour {
+			out = now.append(out)
+			now = old.hourly()
+		}
+		kept := hourly{hour: m.fresh[0].hour}
+		if now.there && now.hour == kept.hour {
+			kept, now = now, old.hourly()
+		}
+		out = m.settle(kept, item, variant).append(out)
+	}
+	for now.there {
+		out = now.append(out)
+		now = old.hourly()
+	}
+	m.scratch, m.bad = out, m.bad || old.bad
+	dst = appendString(dst, item)
+	dst = appendString(dst, variant)
+	dst = binary.AppendUvarint(dst, uint64(len(out)))
+	return append(dst, out...)
+}
+
+// settle takes all samples of one hour from the batch and returns what is kept.
+func (m *merger) settle(kept hourly, item, variant string) hourly {
+	for len(m.fresh) > 0 {
+		s := &m.fresh[0]
+		if s.hour != kept.hour || s.item != item || s.variant != variant {
+			break
+		}
 		verdict := usage.Accepted
 		switch {
-		case last < 0 || merged[last].compare(s) != 0:
-			merged = append(merged, *s)
-		case sameQuantity(merged[last].quantity, s.quantity):
+		case kept.there && sameQuantity(kept.quantity, s.quantity):
 			verdict = usage.Duplicate
-		default:
-			merged[last].quantity = s.quantity
+		case kept.there:
 			verdict = usage.Replaced
 		}
-		verdicts[d.at[i]] = verdict
-		changed = changed || verdict != usage.Duplicate
+		if verdict != usage.Duplicate {
+			kept = hourly{s.hour, s.quantity, true}
+			m.changed = true
+		}
+		m.verdicts[m.at[0]] = verdict
+		m.fresh, m.at = m.fresh[1:], m.at[1:]
 	}
-	return append(merged, stored...), changed
+	return kept
 }
 
-// appendDay packs sorted samples: each item and variant once, then its hours
-// with their quantities.
-func appendDay(dst []byte, samples []daySample) []byte {
-	dst = append(dst, formatPacked1)
-	for len(samples) > 0 {
-		n := 1
-		for n < len(samples) && samples[n].item == samples[0].item && samples[n].variant == samples[0].variant {
-			n++
-		}
-		dst = appendString(dst, samples[0].item)
-		dst = appendString(dst, samples[0].variant)
-		dst = binary.AppendUvarint(dst, uint64(n))
-		for _, s := range samples[:n] {
-			dst = append(append(dst, s.hour), s.quantity...)
-		}
-		samples = samples[n:]
-	}
-	return dst
+// hourly is the quantity of one hour, packed.
+type hourly struct {
+	hour     byte
+	quantity string
+	there    bool
 }
 
-// The least bytes of a packed sample: its hour, and the scale and coefficient
-// of its quantity.
-const minSample = 3
+func (h hourly) append(dst []byte) []byte { return append(append(dst, h.hour), h.quantity...) }
 
 // lastHour is the last hour of a day in UTC.
 const lastHour = 23
 
-// decodeDay reads what appendDay wrote; no value is no samples.
-func decodeDay(value []byte) ([]daySample, error) {
+// hourly reads the next hour of a series; at its end none is there.
+func (u *unpacker) hourly() hourly {
+	if u.rest == "" {
+		return hourly{}
+	}
+	h := hourly{hour: u.byte(), quantity: u.quantity(), there: true}
+	if h.hour > lastHour {
+		u.fail()
+	}
+	h.there = !u.bad
+	return h
+}
+
+// dayItem is a sample as read from a stored day.
+type dayItem struct {
+	item, variant string
+	hour          byte
+	quantity      decimal.Decimal
+}
+
+// readDay yields the samples of a packed day in their order. No value is a day
+// without samples.
+func readDay(value []byte, yield func(dayItem, error) bool) bool {
 	if value == nil {
-		return nil, nil
+		return true
 	}
 	u, err := unpack(value)
 	if err != nil {
-		return nil, err
+		return yield(dayItem{}, err)
 	}
-	samples := make([]daySample, 0, len(u.rest)/minSample)
-	for u.rest != "" {
-		item, variant := u.string(), u.string()
-		for range u.listOf(minSample) {
-			s := daySample{item: item, variant: variant, hour: u.byte(), quantity: u.quantity()}
-			if s.hour > lastHour {
-				u.fail()
+	for s := u.series(); s.item != ""; s = u.series() {
+		hours := &unpacker{rest: s.samples}
+		for h := hours.hourly(); h.there; h = hours.hourly() {
+			quantity, err := unpackQuantity(h.quantity)
+			if !yield(dayItem{s.item, s.variant, h.hour, quantity}, err) || err != nil {
+				return false
 			}
-			samples = append(samples, s)
+		}
+		if hours.bad {
+			u.fail()
 		}
 	}
 	if err := u.done(); err != nil {
-		return nil, err
+		return yield(dayItem{}, err)
 	}
-	return samples, nil
+	return true
 }
 
 // A packed quantity is a byte with its scale and sign, then its coefficient.
 const negative = 0x80
 
-func packQuantity(q decimal.Decimal) string {
+func appendQuantity(dst []byte, q decimal.Decimal) []byte {
 	head := byte(q.Scale())
 	if q.IsNeg() {
 		head |= negative
 	}
-	var buf [1 + binary.MaxVarintLen64]byte
-	return string(binary.AppendUvarint(append(buf[:0], head), q.Coef()))
+	return binary.AppendUvarint(append(dst, head), q.Coef())
 }
 
 // quantity reads a packed quantity and leaves it packed.
@@ -127,7 +229,7 @@ func (u *unpacker) quantity() string {
 	return before[:len(before)-len(u.rest)]
 }
 
-// unpackQuantity is the reverse of packQuantity.
+// unpackQuantity is the reverse of appendQuantity.
 func unpackQuantity(packed string) (decimal.Decimal, error) {
 	u := unpacker{rest: packed}
 	head, coef := u.byte(), u.uint()

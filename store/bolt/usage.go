@@ -62,56 +62,88 @@ func (s *Store) AppendUsage(ctx context.Context, samples []usage.Sample) ([]usag
 
 // byDay sorts a batch into the values it goes into, in the order of their keys.
 func byDay(samples []usage.Sample) ([]dayBatch, error) {
+	packed, err := packSamples(samples)
+	if err != nil {
+		return nil, err
+	}
 	order := make([]int, len(samples))
-	for i := range samples {
-		if err := checkSample(i, &samples[i]); err != nil {
-			return nil, err
-		}
+	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return compareSamples(&samples[a], &samples[b]) })
+	slices.SortFunc(order, func(a, b int) int {
+		p, q := &packed[a], &packed[b]
+		return cmp.Or(
+			cmp.Compare(p.day, q.day),
+			strings.Compare(samples[a].Workspace, samples[b].Workspace),
+			compareSeries(p.item, p.variant, q.item, q.variant),
+			cmp.Compare(p.hour, q.hour),
+			cmp.Compare(a, b),
+		)
+	})
+	sorted := make([]daySample, len(samples))
+	for i, at := range order {
+		sorted[i] = packed[at]
+	}
 	var days []dayBatch
-	for _, at := range order {
-		s := &samples[at]
-		day := dayOf(s.Hour)
-		last := len(days) - 1
-		if last < 0 || days[last].workspace != s.Workspace || !days[last].day.Equal(day) {
-			days = append(days, dayBatch{day: day, workspace: s.Workspace})
-			last++
+	for from := 0; from < len(order); {
+		first, to := order[from], from
+		for to < len(order) && sorted[to].day == sorted[from].day &&
+			samples[order[to]].Workspace == samples[first].Workspace {
+			to++
 		}
-		d := &days[last]
-		d.samples = append(d.samples, daySample{
-			item: s.Item, variant: s.Variant, hour: byte(s.Hour.UTC().Hour()), quantity: packQuantity(s.Quantity),
+		days = append(days, dayBatch{
+			day: dayOf(samples[first].Hour), workspace: samples[first].Workspace,
+			samples: sorted[from:to], at: order[from:to],
 		})
-		d.at = append(d.at, at)
+		from = to
 	}
 	return days, nil
 }
 
+// packSamples checks samples and packs their quantities.
+func packSamples(samples []usage.Sample) ([]daySample, error) {
+	packed := make([]daySample, len(samples))
+	var quantities []byte
+	for i := range samples {
+		s := &samples[i]
+		if err := checkSample(i, s); err != nil {
+			return nil, err
+		}
+		hours := s.Hour.Unix() / int64(time.Hour/time.Second)
+		packed[i] = daySample{item: s.Item, variant: s.Variant, day: floorDiv(hours, 24)}
+		packed[i].hour = byte(hours - 24*packed[i].day)
+		quantities = appendQuantity(quantities, s.Quantity)
+	}
+	rest := &unpacker{rest: string(quantities)}
+	for i := range packed {
+		packed[i].quantity = rest.quantity()
+	}
+	return packed, nil
+}
+
+// floorDiv divides and rounds down, also before 1970.
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
 func checkSample(at int, s *usage.Sample) error {
-	_, ok := appendKey(nil, s.Item, s.Variant, s.Workspace)
 	switch {
-	case !ok:
-		return core.Invalid("invalid_sample", "sample %d: a name is empty or too long or holds a NUL", at)
-	case s.Item == "":
-		return core.Invalid("invalid_sample", "sample %d: the item is empty", at)
+	case s.Workspace == "" || s.Item == "":
+		return core.Invalid("invalid_sample", "sample %d: the workspace or the item is empty", at)
+	case !isName(s.Workspace) || !isName(s.Item) || !isName(s.Variant):
+		return core.Invalid("invalid_sample", "sample %d: a name is too long or holds a NUL", at)
 	case !s.Hour.Equal(s.Hour.Truncate(time.Hour)):
 		return core.Invalid("invalid_sample", "sample %d: %s is not the beginning of an hour", at, s.Hour)
 	}
 	return nil
 }
 
-func compareSamples(a, b *usage.Sample) int {
-	if c := dayOf(a.Hour).Compare(dayOf(b.Hour)); c != 0 {
-		return c
-	}
-	return cmp.Or(
-		strings.Compare(a.Workspace, b.Workspace),
-		strings.Compare(a.Item, b.Item),
-		strings.Compare(a.Variant, b.Variant),
-		a.Hour.Compare(b.Hour),
-	)
-}
+// isName reports whether s can be part of a key.
+func isName(s string) bool { return len(s) < maxKey && strings.IndexByte(s, 0) < 0 }
 
 // dayOf returns the beginning of the day that t is in.
 func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
@@ -121,17 +153,17 @@ func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 func (t *txn) mergeUsage(d *dayBatch, verdicts []usage.Verdict) error {
 	key := t.arena.keep(dayKey(t.arena.room(), d.day.Day(), d.workspace))
 	month := d.day.Format(monthFormat)
-	var stored []daySample
+	var stored []byte
 	if b := t.month(month); b != nil {
-		var err error
-		if stored, err = decodeDay(b.Get(key)); err != nil {
-			return fmt.Errorf("bolt: usage of %q on %s: %w", d.workspace, d.day.Format(time.DateOnly), err)
-		}
+		stored = b.Get(key)
 	}
-	merged, changed := mergeDay(stored, d, verdicts)
-	if changed {
-		value := t.arena.keep(appendDay(t.arena.room(), merged))
-		t.usage = append(t.usage, usagePut{month, key, value})
+	m := merger{fresh: d.samples, at: d.at, verdicts: verdicts}
+	value, err := m.merge(t.arena.room(), stored)
+	if err != nil {
+		return fmt.Errorf("bolt: usage of %q on %s: %w", d.workspace, d.day.Format(time.DateOnly), err)
+	}
+	if m.changed {
+		t.usage = append(t.usage, usagePut{month, key, t.arena.keep(value)})
 	}
 	return nil
 }
@@ -194,22 +226,17 @@ func (r *reader) usageOfMonth(
 		if !day.Before(to) || !day.AddDate(0, 0, 1).After(from) {
 			continue
 		}
-		samples, err := decodeDay(b.Get(dayKey(nil, day.Day(), id)))
-		if err != nil {
-			yield(usage.Sample{}, fmt.Errorf("bolt: usage of %q on %s: %w", id, day.Format(time.DateOnly), err))
-			return false
-		}
-		for _, s := range samples {
+		next := func(s dayItem, err error) bool {
+			if err != nil {
+				return yield(usage.Sample{}, fmt.Errorf("bolt: usage of %q on %s: %w", id, day.Format(time.DateOnly), err))
+			}
 			hour := day.Add(time.Duration(s.hour) * time.Hour)
-			if hour.Before(from) || !hour.Before(to) {
-				continue
-			}
-			quantity, err := unpackQuantity(s.quantity)
-			if !yield(usage.Sample{
-				Workspace: id, Item: s.item, Variant: s.variant, Hour: hour, Quantity: quantity,
-			}, err) || err != nil {
-				return false
-			}
+			return hour.Before(from) || !hour.Before(to) || yield(usage.Sample{
+				Workspace: id, Item: s.item, Variant: s.variant, Hour: hour, Quantity: s.quantity,
+			}, nil)
+		}
+		if !readDay(b.Get(dayKey(nil, day.Day(), id)), next) {
+			return false
 		}
 	}
 	return true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"cloudsettle/core"
 	"cloudsettle/core/account"
@@ -101,7 +102,7 @@ func (t *txn) Bind(ctx context.Context, b workspace.Binding) error {
 	if taken != nil {
 		return core.Conflict("taken", "binding %q is stored already", b.ID)
 	}
-	b.From, b.To = utc(b.From), utc(b.To)
+	b.From, b.To = utc(b.From), time.Time{} // it holds from now on
 	ended, err := t.unbind(ctx, b)
 	if err != nil {
 		return err

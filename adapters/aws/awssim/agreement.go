@@ -80,10 +80,10 @@ func (a *Agreement) answersTo(p Params) bool {
 func (s *Simulator) newAgreement(p Params) (*Agreement, error) {
 	now := s.cfg.Now().UTC().Truncate(time.Second)
 	a := &Agreement{
-		ID:        cmp.Or(p["agreement"], "agmt-"+s.hexID(25)),
-		License:   cmp.Or(p["license"], "l-"+s.hexID(32)),
-		Offer:     cmp.Or(p["offer"], "offer-"+s.hexID(13)),
-		Account:   cmp.Or(p["account"], fmt.Sprintf("%012d", s.rnd.Int64N(1e12))),
+		ID:        cmp.Or(p["agreement"], "agmt-"+hexID(25)),
+		License:   cmp.Or(p["license"], "l-"+hexID(32)),
+		Offer:     cmp.Or(p["offer"], "offer-"+hexID(13)),
+		Account:   cmp.Or(p["account"], newAccount()),
 		Intent:    "NEW",
 		Dimension: cmp.Or(p["dimension"], "seats"),
 		Quantity:  10,
@@ -96,6 +96,12 @@ func (s *Simulator) newAgreement(p Params) (*Agreement, error) {
 	}
 	s.agreements = append(s.agreements, a)
 	return a, nil
+}
+
+// newAccount returns a number that no buyer has had.
+func newAccount() string {
+	n, _ := strconv.ParseUint(hexID(12), 16, 64)
+	return fmt.Sprintf("%012d", n%1_000_000_000_000)
 }
 
 // change takes over what p says about an agreement.

@@ -315,7 +315,8 @@ func (s *Simulator) confirmTopic(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	topic, known := s.confirm[r.URL.Query().Get("Token")]
 	if !known || topic != r.URL.Query().Get("TopicArn") {
-		http.Error(w, "<ErrorResponse><Error><Code>InvalidParameter</Code></Error></ErrorResponse>", http.StatusBadRequest)
+		const refusal = "<ErrorResponse><Error><Code>InvalidParameter</Code></Error></ErrorResponse>"
+		http.Error(w, refusal, http.StatusBadRequest)
 		return
 	}
 	if !slices.Contains(s.confirmed, topic) {

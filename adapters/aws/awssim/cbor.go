@@ -58,6 +58,8 @@ func text(v cbor.Value) string {
 	return string(s)
 }
 
+func unsigned(n int64) cbor.Uint { return cbor.Uint(max(0, n)) } //nolint:gosec // not negative
+
 // epochTag marks a time as seconds since 1970 (RFC 8949, 3.4.2).
 const epochTag = 1
 
@@ -67,10 +69,10 @@ func encodeEntitlements(out entitlementsResponse) cbor.Map {
 		m := cbor.Map{
 			"CustomerAWSAccountId": cbor.String(g.CustomerAWSAccountID),
 			"Dimension":            cbor.String(g.Dimension),
-			"ExpirationDate":       &cbor.Tag{ID: epochTag, Value: cbor.Uint(uint64(max(0, g.ExpirationDate)))}, //nolint:gosec // not negative
+			"ExpirationDate":       &cbor.Tag{ID: epochTag, Value: unsigned(g.ExpirationDate)},
 			"LicenseArn":           cbor.String(g.LicenseArn),
 			"ProductCode":          cbor.String(g.ProductCode),
-			"Value":                cbor.Map{"IntegerValue": cbor.Uint(uint64(max(0, g.Value.IntegerValue)))}, //nolint:gosec // not negative
+			"Value":                cbor.Map{"IntegerValue": unsigned(int64(g.Value.IntegerValue))},
 		}
 		if g.CustomerIdentifier != "" {
 			m["CustomerIdentifier"] = cbor.String(g.CustomerIdentifier)

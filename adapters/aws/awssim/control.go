@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
-	"strings"
+
+	"cloudsettle/adapters/internal/sim"
 )
 
 // routes lays out the services, the page and the control API.
@@ -21,11 +23,9 @@ func (s *Simulator) routes() *http.ServeMux {
 	mux.HandleFunc("POST /setup/{agreement}", s.pageSetup)
 
 	mux.HandleFunc("GET /_sim/state", s.controlState)
-	mux.HandleFunc("GET /_sim/attempts", func(w http.ResponseWriter, _ *http.Request) { s.writeJSON(w, http.StatusOK, s.Attempts()) })
-	mux.HandleFunc("POST /_sim/orders", func(w http.ResponseWriter, r *http.Request) { s.controlDo(w, r, "buy", nil) })
-	mux.HandleFunc("POST /_sim/orders/{agreement}/{event}", func(w http.ResponseWriter, r *http.Request) {
-		s.controlDo(w, r, r.PathValue("event"), Params{"agreement": r.PathValue("agreement")})
-	})
+	mux.HandleFunc("GET /_sim/attempts", s.controlAttempts)
+	mux.HandleFunc("POST /_sim/orders", s.controlBuy)
+	mux.HandleFunc("POST /_sim/orders/{agreement}/{event}", s.controlAgreement)
 	mux.HandleFunc("POST /_sim/trigger/{event}", s.controlTrigger)
 	mux.HandleFunc("POST /_sim/tokens/{agreement}", s.controlToken)
 	mux.HandleFunc("POST /_sim/faults", s.controlFaults)
@@ -37,13 +37,29 @@ func (s *Simulator) routes() *http.ServeMux {
 type state struct {
 	Agreements []Agreement `json:"agreements"`
 	Confirmed  []string    `json:"confirmed_topics"`
-	Switches   Switches    `json:"faults"`
+	Faults     faults      `json:"faults"`
 }
 
 func (s *Simulator) controlState(w http.ResponseWriter, _ *http.Request) {
-	out := state{Agreements: s.Agreements(), Confirmed: s.Confirmed()}
-	s.Set(func(now *Switches) { out.Switches = *now })
-	s.writeJSON(w, http.StatusOK, out)
+	s.writeJSON(w, http.StatusOK, state{s.Agreements(), s.Confirmed(), s.faults()})
+}
+
+func (s *Simulator) controlAttempts(w http.ResponseWriter, _ *http.Request) {
+	s.writeJSON(w, http.StatusOK, s.Attempts())
+}
+
+func (s *Simulator) controlBuy(w http.ResponseWriter, r *http.Request) {
+	s.controlDo(w, r, "buy", nil)
+}
+
+func (s *Simulator) controlAgreement(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("agreement")
+	known := func(a Agreement) bool { return a.ID == id }
+	if !slices.ContainsFunc(s.Agreements(), known) {
+		s.writeJSON(w, http.StatusNotFound, map[string]string{"error": "no agreement " + id})
+		return
+	}
+	s.controlDo(w, r, r.PathValue("event"), Params{"agreement": id})
 }
 
 // controlDo lets an event happen; the answer does not wait for its callbacks.
@@ -53,13 +69,7 @@ func (s *Simulator) controlDo(w http.ResponseWriter, r *http.Request, event stri
 		s.refuse(w, err)
 		return
 	}
-	for k, v := range fixed {
-		p[k] = v
-	}
-	if id := fixed["agreement"]; id != "" && !slices.ContainsFunc(s.Agreements(), func(a Agreement) bool { return a.ID == id }) {
-		s.writeJSON(w, http.StatusNotFound, map[string]string{"error": "no agreement " + id})
-		return
-	}
+	maps.Copy(p, fixed)
 	a, err := s.Do(event, p)
 	if err != nil {
 		s.refuse(w, err)
@@ -90,7 +100,9 @@ func (s *Simulator) controlToken(w http.ResponseWriter, r *http.Request) {
 		s.writeJSON(w, http.StatusNotFound, map[string]string{"error": "no such agreement"})
 		return
 	}
-	s.writeJSON(w, http.StatusCreated, map[string]any{"token": t, "register_url": s.hook("register"), "agreement": a})
+	s.writeJSON(w, http.StatusCreated, map[string]any{
+		"token": t, "register_url": s.hook("register"), "agreement": a,
+	})
 }
 
 func (s *Simulator) newToken(id string) (string, Agreement, bool) {
@@ -103,27 +115,30 @@ func (s *Simulator) newToken(id string) (string, Agreement, bool) {
 	return s.mint(a), *a, true
 }
 
-// controlFaults changes the switches that the body names; the others stay.
+// faults are the faults of deliveries and the switches of the services.
+type faults struct {
+	sim.Faults
+	Switches
+}
+
+func (s *Simulator) faults() faults {
+	now := faults{Faults: s.sender.Faults()}
+	s.Set(func(sw *Switches) { now.Switches = *sw })
+	return now
+}
+
+// controlFaults changes what the body names; the rest stays.
 func (s *Simulator) controlFaults(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
-	if err != nil {
+	next := s.faults()
+	dec := json.NewDecoder(io.LimitReader(r.Body, maxRequest))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&next); err != nil {
 		s.refuse(w, err)
 		return
 	}
-	var now Switches
-	s.Set(func(sw *Switches) {
-		now = *sw
-		dec := json.NewDecoder(strings.NewReader(string(body)))
-		dec.DisallowUnknownFields()
-		if err = dec.Decode(&now); err == nil {
-			*sw = now
-		}
-	})
-	if err != nil {
-		s.refuse(w, err)
-		return
-	}
-	s.writeJSON(w, http.StatusOK, now)
+	s.sender.SetFaults(next.Faults)
+	s.Set(func(sw *Switches) { *sw = next.Switches })
+	s.writeJSON(w, http.StatusOK, next)
 }
 
 func (s *Simulator) controlRotate(w http.ResponseWriter, _ *http.Request) {
@@ -131,7 +146,9 @@ func (s *Simulator) controlRotate(w http.ResponseWriter, _ *http.Request) {
 		s.writeJSON(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
 		return
 	}
-	s.writeJSON(w, http.StatusOK, map[string]string{"rotated": "the next SNS message is signed with a new key"})
+	s.writeJSON(w, http.StatusOK, map[string]string{
+		"rotated": "the next SNS message is signed with a new key",
+	})
 }
 
 // readParams reads a JSON object of strings; an empty body has none.

@@ -75,7 +75,7 @@ func (s *Simulator) unknown(a *Agreement, p Params) (sim.Delivery, error) {
 // detail is what all events of an agreement say.
 func (s *Simulator) detail(a *Agreement) map[string]any {
 	return map[string]any{
-		"requestId": s.uuid(), "catalog": "AWSMarketplace", "agreement": map[string]any{"id": a.ID},
+		"requestId": uuid(), "catalog": "AWSMarketplace", "agreement": map[string]any{"id": a.ID},
 		"acceptor": map[string]any{"accountId": a.Account},
 		"proposer": map[string]any{"accountId": sellerAccount}, "offer": map[string]any{"id": a.Offer},
 	}
@@ -113,13 +113,15 @@ func (s *Simulator) eventTime(p Params) (time.Time, error) {
 
 // bus makes an EventBridge event and its delivery: to the queue if there is
 // one, else to the API destination.
-func (s *Simulator) bus(detailType string, a *Agreement, detail map[string]any, p Params) (sim.Delivery, error) {
+func (s *Simulator) bus(
+	detailType string, a *Agreement, detail map[string]any, p Params,
+) (sim.Delivery, error) {
 	at, err := s.eventTime(p)
 	if err != nil {
 		return sim.Delivery{}, err
 	}
 	body, err := json.Marshal(map[string]any{
-		"version": "0", "id": s.uuid(), "detail-type": detailType, "source": "aws.agreement-marketplace",
+		"version": "0", "id": uuid(), "detail-type": detailType, "source": "aws.agreement-marketplace",
 		"account": sellerAccount, "time": stampOf(at), "region": "us-east-1",
 		"resources": []string{"arn:aws:aws-marketplace::aws:agreement:" + a.ID}, "detail": detail,
 	})
@@ -158,7 +160,10 @@ func snsSchedule() []time.Duration {
 	return []time.Duration{20 * time.Second, 20 * time.Second, 20 * time.Second}
 }
 
-func (s *Simulator) post(endpoint string, body []byte, h http.Header) func(context.Context, int) (*http.Request, error) {
+// post returns what builds the request of each attempt.
+func (s *Simulator) post(
+	endpoint string, body []byte, h http.Header,
+) func(context.Context, int) (*http.Request, error) {
 	return func(ctx context.Context, _ int) (*http.Request, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.hook(endpoint), bytes.NewReader(body))
 		if err != nil {
@@ -178,10 +183,12 @@ func (s *Simulator) register(a *Agreement, p Params) (sim.Delivery, error) {
 	}
 	id := a.ID
 	return sim.Delivery{
-		Name: "registration", Schedule: []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute},
-		Accept: func(status int, _ []byte) bool { return status == http.StatusSeeOther || status == http.StatusFound },
+		Name:     "registration",
+		Schedule: []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute},
+		Accept:   func(status int, _ []byte) bool { return status == http.StatusSeeOther },
 		Build: s.post("register", []byte(form.Encode()), http.Header{
-			"Content-Type": {"application/x-www-form-urlencoded"}, "Origin": {"https://us-east-1.console.aws.amazon.com"},
+			"Content-Type": {"application/x-www-form-urlencoded"},
+			"Origin":       {"https://us-east-1.console.aws.amazon.com"},
 		}),
 		Accepted: func([]byte) { s.registered(id) },
 	}, nil

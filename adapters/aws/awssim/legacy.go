@@ -13,7 +13,7 @@ import (
 
 // snsAction makes a plan that sends a legacy notification and leaves the
 // agreement in a state.
-func snsAction(action, status string) func(*Simulator, *Agreement, Params) ([]sim.Delivery, error) {
+func snsAction(action, status string) planner {
 	return func(s *Simulator, a *Agreement, p Params) ([]sim.Delivery, error) {
 		a.Legacy = true
 		a.Status = cmp.Or(status, a.Status)
@@ -36,7 +36,8 @@ func snsAction(action, status string) func(*Simulator, *Agreement, Params) ([]si
 		if action == "entitlement-updated" {
 			topic = s.topic("entitlement")
 		}
-		d, err := s.sns(action, map[string]string{"Type": "Notification", "TopicArn": topic, "Message": string(text)}, p)
+		m := map[string]string{"Type": "Notification", "TopicArn": topic, "Message": string(text)}
+		d, err := s.sns(action, m, p)
 		return []sim.Delivery{d}, err
 	}
 }
@@ -63,12 +64,13 @@ func (s *Simulator) snsUnsubscribed(_ *Agreement, p Params) (sim.Delivery, error
 }
 
 func (s *Simulator) snsControl(kind string, p Params) (sim.Delivery, error) {
-	topic, secret := cmp.Or(p["topic"], s.topic("subscription")), s.hexID(64)
+	topic, secret := cmp.Or(p["topic"], s.topic("subscription")), hexID(64)
 	s.confirm[secret] = topic
 	q := url.Values{"Action": {"ConfirmSubscription"}, "TopicArn": {topic}, "Token": {secret}}
 	return s.sns(kind, map[string]string{
 		"Type": kind, "TopicArn": topic, "Token": secret,
-		"Message":      "You have chosen to subscribe to the topic " + topic + ".\nTo confirm the subscription, visit the SubscribeURL included in this message.",
+		"Message": "You have chosen to subscribe to the topic " + topic +
+			".\nTo confirm the subscription, visit the SubscribeURL included in this message.",
 		"SubscribeURL": s.cfg.BaseURL + "/?" + q.Encode(),
 	}, p)
 }
@@ -80,7 +82,7 @@ func (s *Simulator) sns(name string, m map[string]string, p Params) (sim.Deliver
 		return sim.Delivery{}, err
 	}
 	signer := s.signers[len(s.signers)-1]
-	m["MessageId"], m["Timestamp"] = s.uuid(), at.UTC().Format("2006-01-02T15:04:05.000Z")
+	m["MessageId"], m["Timestamp"] = uuid(), at.UTC().Format("2006-01-02T15:04:05.000Z")
 	m["SignatureVersion"] = cmp.Or(s.switches.SNSVersion, strconv.Itoa(1+s.rnd.IntN(2)))
 	if err := signer.sign(m); err != nil {
 		return sim.Delivery{}, err

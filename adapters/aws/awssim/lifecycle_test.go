@@ -218,3 +218,29 @@ func TestResubscriptionRevives(t *testing.T) {
 		}
 	}
 }
+
+func TestCustomerWhoBuysAgainIsTheSame(t *testing.T) {
+	t.Parallel()
+	b := start(t, 4, sim.Faults{}, map[string]any{"identity": "customer"})
+	first := map[string]string{"agreement": "agmt-1", "license": "l-1", "customer": "X1", "account": "123456789012", "legacy": "true"}
+	again := map[string]string{"agreement": "agmt-2", "license": "l-2", "customer": "X1", "account": "123456789012", "legacy": "true"}
+	for _, step := range []struct {
+		event  string
+		params map[string]string
+		want   marketplace.Status
+	}{
+		{"register", first, marketplace.StatusPending},
+		{"sns-subscribe-success", first, marketplace.StatusActive},
+		{"sns-unsubscribe-success", first, marketplace.StatusEnded},
+		{"register", again, marketplace.StatusEnded},
+		{"sns-subscribe-success", again, marketplace.StatusActive},
+	} {
+		got, err := b.Trigger(t.Context(), step.event, step.params)
+		if err != nil || !got.Accepted {
+			t.Fatalf("Trigger(%s) = %+v, %v, want it accepted", step.event, got, err)
+		}
+		if got := b.program.subscription("customer:X1").Status; got != step.want {
+			t.Errorf("after %s of %s the customer is %q, want %q", step.event, step.params["license"], got, step.want)
+		}
+	}
+}

@@ -9,49 +9,75 @@ import (
 	"cloudsettle/adapters/internal/sim"
 )
 
-// plan is one thing that happens in the marketplace: it changes the state and
-// returns what the seller is sent for it.
+// planner lets something happen: it changes the state and returns what the
+// seller is sent for it.
+type planner func(*Simulator, *Agreement, Params) ([]sim.Delivery, error)
+
+// plan is one thing that can happen in the marketplace.
 type plan struct {
-	sim.Event
-	fresh bool // without a name it begins a new agreement
-	do    func(s *Simulator, a *Agreement, p Params) ([]sim.Delivery, error)
+	name, help string
+	params     []string
+	fresh      bool // without a name it begins a new agreement
+	do         planner
 }
 
 // plans are all that can happen, in the order in which people look for them.
-func plans() []plan {
+func plans() []plan { return append(busPlans(), snsPlans()...) }
+
+func busPlans() []plan {
 	ids := []string{"agreement", "license", "account", "product_code", "time"}
+	arn := append([]string{"arn"}, ids...)
 	what := append([]string{"quantity", "dimension", "offer"}, ids...)
-	sns := []string{"customer", "product_code", "offer", "trial", "quantity", "time"}
+	bought := append([]string{"trial", "legacy", "customer"}, what...)
+	next := append([]string{"new_agreement", "new_license"}, what...)
 	return []plan{
-		{ev("buy", "a purchase: Purchase Agreement Created and License Updated, or the SNS messages of a legacy listing", append(what, "trial", "legacy", "customer")), true, (*Simulator).buy},
-		{ev("subscribe", "License Updated: the license is active", append(what, "arn")), true, one((*Simulator).licenseUpdated)},
-		{ev("register", "the buyer clicks Set up your account: POSTs a registration token", append(ids, "token")), false, one((*Simulator).register)},
-		{ev("change", "other quantities: Purchase Agreement Amended and License Updated", what), false, (*Simulator).amend},
-		{ev("renew", "a new agreement renews this one", append(what, "new_agreement", "new_license")), false, succeed("RENEW", "RENEWED")},
-		{ev("replace", "a new agreement replaces this one", append(what, "new_agreement", "new_license")), false, succeed("REPLACE", "REPLACED")},
-		{ev("unsubscribe", "the buyer cancels: Purchase Agreement Ended, CANCELLED", ids), false, end("CANCELLED")},
-		{ev("expire", "the term is over: Purchase Agreement Ended, EXPIRED", ids), false, end("EXPIRED")},
-		{ev("terminate", "AWS ends it: Purchase Agreement Ended, TERMINATED", ids), false, end("TERMINATED")},
-		{ev("deprovision", "License Deprovisioned: no usage is accepted any more", append(ids, "arn")), false, one((*Simulator).licenseDeprovisioned)},
-		{ev("created", "Purchase Agreement Created alone", append(ids, "intent", "previous")), true, one((*Simulator).created)},
-		{ev("advisory", "Purchase Agreement Advisory Issued, for people to look at", ids), false, one((*Simulator).advisory)},
-		{ev("unknown", "an event of a type that nobody knows yet", append(ids, "detail_type")), false, one((*Simulator).unknown)},
-		{ev("sns-subscribe-success", "legacy: metering may start", sns), true, snsAction("subscribe-success", Active)},
-		{ev("sns-subscribe-fail", "legacy: the payment failed", sns), false, snsAction("subscribe-fail", Ended)},
-		{ev("sns-unsubscribe-pending", "legacy: one hour left for usage", sns), false, snsAction("unsubscribe-pending", Ending)},
-		{ev("sns-unsubscribe-success", "legacy: closed", sns), false, snsAction("unsubscribe-success", Ended)},
-		{ev("sns-entitlement-updated", "legacy: ask GetEntitlements; quantity=0 is the end of a contract", sns), false, snsAction("entitlement-updated", "")},
-		{ev("sns-confirm", "SNS asks to confirm the topic's subscription", []string{"topic"}), false, one((*Simulator).snsConfirm)},
-		{ev("sns-unsubscribe-confirmation", "SNS says that the topic was unsubscribed", []string{"topic"}), false, one((*Simulator).snsUnsubscribed)},
+		{"buy", "a purchase: Purchase Agreement Created and License Updated, or the SNS messages of a legacy listing",
+			bought, true, (*Simulator).buy},
+		{"subscribe", "License Updated: the license is active",
+			append(arn, what...), true, one((*Simulator).licenseUpdated)},
+		{"register", "the buyer clicks Set up your account: POSTs a registration token",
+			append([]string{"token"}, ids...), false, one((*Simulator).register)},
+		{"change", "other quantities: Purchase Agreement Amended and License Updated",
+			what, false, (*Simulator).amend},
+		{"renew", "a new agreement renews this one", next, false, succeed("RENEW", "RENEWED")},
+		{"replace", "a new agreement replaces this one", next, false, succeed("REPLACE", "REPLACED")},
+		{"unsubscribe", "the buyer cancels: Purchase Agreement Ended, CANCELLED", ids, false, end("CANCELLED")},
+		{"expire", "the term is over: Purchase Agreement Ended, EXPIRED", ids, false, end("EXPIRED")},
+		{"terminate", "AWS ends it: Purchase Agreement Ended, TERMINATED", ids, false, end("TERMINATED")},
+		{"deprovision", "License Deprovisioned: no usage is accepted any more",
+			arn, false, one((*Simulator).licenseDeprovisioned)},
+		{"created", "Purchase Agreement Created alone",
+			append([]string{"intent", "previous"}, ids...), true, one((*Simulator).created)},
+		{"advisory", "Purchase Agreement Advisory Issued, for people to look at",
+			ids, false, one((*Simulator).advisory)},
+		{"unknown", "an event of a type that nobody knows yet",
+			append([]string{"detail_type"}, ids...), false, one((*Simulator).unknown)},
 	}
 }
 
-func ev(name, help string, params []string) sim.Event {
-	return sim.Event{Name: name, Help: help, Params: params}
+func snsPlans() []plan {
+	legacy := []string{"customer", "product_code", "offer", "trial", "quantity", "time"}
+	topic := []string{"topic"}
+	return []plan{
+		{"sns-subscribe-success", "legacy: metering may start",
+			legacy, true, snsAction("subscribe-success", Active)},
+		{"sns-subscribe-fail", "legacy: the payment failed",
+			legacy, false, snsAction("subscribe-fail", Ended)},
+		{"sns-unsubscribe-pending", "legacy: one hour left for usage",
+			legacy, false, snsAction("unsubscribe-pending", Ending)},
+		{"sns-unsubscribe-success", "legacy: closed",
+			legacy, false, snsAction("unsubscribe-success", Ended)},
+		{"sns-entitlement-updated", "legacy: ask GetEntitlements; quantity=0 is the end of a contract",
+			legacy, false, snsAction("entitlement-updated", "")},
+		{"sns-confirm", "SNS asks to confirm the topic's subscription",
+			topic, false, one((*Simulator).snsConfirm)},
+		{"sns-unsubscribe-confirmation", "SNS says that the topic was unsubscribed",
+			topic, false, one((*Simulator).snsUnsubscribed)},
+	}
 }
 
-// one makes a plan of a single delivery.
-func one(f func(*Simulator, *Agreement, Params) (sim.Delivery, error)) func(*Simulator, *Agreement, Params) ([]sim.Delivery, error) {
+// one makes a planner of a single delivery.
+func one(f func(*Simulator, *Agreement, Params) (sim.Delivery, error)) planner {
 	return func(s *Simulator, a *Agreement, p Params) ([]sim.Delivery, error) {
 		d, err := f(s, a, p)
 		return []sim.Delivery{d}, err
@@ -59,7 +85,7 @@ func one(f func(*Simulator, *Agreement, Params) (sim.Delivery, error)) func(*Sim
 }
 
 // all runs the steps in turn and collects what they send.
-func (s *Simulator) all(p Params, steps ...func() (sim.Delivery, error)) ([]sim.Delivery, error) {
+func (s *Simulator) all(steps ...func() (sim.Delivery, error)) ([]sim.Delivery, error) {
 	var out []sim.Delivery
 	for _, step := range steps {
 		d, err := step()
@@ -75,7 +101,7 @@ func (s *Simulator) all(p Params, steps ...func() (sim.Delivery, error)) ([]sim.
 func (s *Simulator) Events() []sim.Event {
 	var out []sim.Event
 	for _, p := range plans() {
-		out = append(out, p.Event)
+		out = append(out, sim.Event{Name: p.name, Help: p.help, Params: p.params})
 	}
 	return out
 }
@@ -83,7 +109,7 @@ func (s *Simulator) Events() []sim.Event {
 // prepare lets event happen and returns what it sends.
 func (s *Simulator) prepare(event string, p Params) ([]sim.Delivery, *Agreement, error) {
 	for _, pl := range plans() {
-		if pl.Name != event {
+		if pl.name != event {
 			continue
 		}
 		s.mu.Lock()
@@ -103,7 +129,9 @@ func (s *Simulator) prepare(event string, p Params) ([]sim.Delivery, *Agreement,
 
 // Trigger lets event happen and sends its callbacks once each, in order. It
 // returns the first that was not accepted, or else the last.
-func (s *Simulator) Trigger(ctx context.Context, event string, params map[string]string) (sim.Attempt, error) {
+func (s *Simulator) Trigger(
+	ctx context.Context, event string, params map[string]string,
+) (sim.Attempt, error) {
 	deliveries, _, err := s.prepare(event, params)
 	if err != nil {
 		return sim.Attempt{}, err
@@ -143,7 +171,7 @@ func (s *Simulator) Do(event string, params map[string]string) (Agreement, error
 
 func (s *Simulator) buy(a *Agreement, p Params) ([]sim.Delivery, error) {
 	if !a.Legacy {
-		return s.all(p,
+		return s.all(
 			func() (sim.Delivery, error) { return s.created(a, p) },
 			func() (sim.Delivery, error) { return s.licenseUpdated(a, p) })
 	}
@@ -170,12 +198,12 @@ func (s *Simulator) amend(a *Agreement, p Params) ([]sim.Delivery, error) {
 	if a.Legacy {
 		return snsAction("entitlement-updated", "")(s, a, p)
 	}
-	return s.all(p,
+	return s.all(
 		func() (sim.Delivery, error) { return s.stated("Amended", "AMEND", a, p) },
 		func() (sim.Delivery, error) { return s.licenseUpdated(a, p) })
 }
 
-func succeed(intent, status string) func(*Simulator, *Agreement, Params) ([]sim.Delivery, error) {
+func succeed(intent, status string) planner {
 	return func(s *Simulator, a *Agreement, p Params) ([]sim.Delivery, error) {
 		if a.Legacy {
 			return nil, errors.New("legacy listings renew within the same customer: use change")
@@ -184,7 +212,7 @@ func succeed(intent, status string) func(*Simulator, *Agreement, Params) ([]sim.
 		if err != nil {
 			return nil, err
 		}
-		return s.all(p,
+		return s.all(
 			func() (sim.Delivery, error) { return s.created(b, p) },
 			func() (sim.Delivery, error) { return s.licenseUpdated(b, p) },
 			func() (sim.Delivery, error) { return s.ended(status, a, p) },
@@ -192,7 +220,7 @@ func succeed(intent, status string) func(*Simulator, *Agreement, Params) ([]sim.
 	}
 }
 
-func end(status string) func(*Simulator, *Agreement, Params) ([]sim.Delivery, error) {
+func end(status string) planner {
 	return func(s *Simulator, a *Agreement, p Params) ([]sim.Delivery, error) {
 		if a.Legacy {
 			return snsAction("unsubscribe-pending", Ending)(s, a, p)

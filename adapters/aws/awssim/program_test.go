@@ -2,12 +2,15 @@ package awssim_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +73,7 @@ func (p *program) apply(ev marketplace.Event) core.Outcome {
 	if ev.Kind == marketplace.Noted {
 		return core.Outcome{Result: marketplace.Ignored}
 	}
-	own := p.find(ev)
+	own := p.find(&ev)
 	sub, result := marketplace.Decide(*own, ev, p.now(), "cb")
 	if sub.Account == "" && ev.Account != "" {
 		sub.Account = marketplace.AccountID(ev.Account)
@@ -91,8 +94,9 @@ func (p *program) apply(ev marketplace.Event) core.Outcome {
 	return out
 }
 
-func (p *program) find(ev marketplace.Event) *marketplace.Subscription {
+func (p *program) find(ev *marketplace.Event) *marketplace.Subscription {
 	own := p.byName(ev.Subject)
+	var taken []string
 	for _, name := range ev.Also {
 		other := p.byName(name)
 		switch {
@@ -101,8 +105,11 @@ func (p *program) find(ev marketplace.Event) *marketplace.Subscription {
 			own = other
 		case own != nil && other.Subject == "" && !other.Known():
 			p.merge(own, other)
+		default:
+			taken = append(taken, name)
 		}
 	}
+	ev.Also = slices.DeleteFunc(slices.Clone(ev.Also), func(n string) bool { return slices.Contains(taken, n) })
 	if own == nil {
 		own = p.make()
 	}
@@ -260,4 +267,9 @@ func (b *bundle) readQueue(t testing.TB) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Feed.Run() = %v, want context.Canceled", err)
 	}
+}
+
+func sha256Hex(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
 }

@@ -18,7 +18,6 @@ type queue struct {
 	mu       sync.Mutex
 	messages []*queued
 	changed  chan struct{} // closed at each change
-	next     int
 }
 
 type queued struct {
@@ -35,8 +34,7 @@ func newQueue(now func() time.Time, hideFor time.Duration) *queue {
 func (q *queue) put(body string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.next++
-	q.messages = append(q.messages, &queued{id: uuid(uint64(q.next)), body: body, sentAt: q.now()}) //nolint:gosec // counts up
+	q.messages = append(q.messages, &queued{id: uuid(), body: body, sentAt: q.now()})
 	q.signal()
 }
 

@@ -3,11 +3,13 @@ package awssim
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mrand "math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -41,7 +43,7 @@ type Simulator struct {
 	mux     *http.ServeMux
 
 	mu         sync.Mutex
-	rnd        *rand.Rand
+	rnd        *mrand.Rand
 	agreements []*Agreement // in the order they were made
 	tokens     map[string]token
 	signers    []*signer // the last one signs
@@ -49,7 +51,6 @@ type Simulator struct {
 	confirmed  []string // topics, each once
 	switches   Switches
 	lastEvent  time.Time
-	counter    uint64
 }
 
 var _ sim.Simulator = (*Simulator)(nil)
@@ -62,7 +63,7 @@ const hideMessages = 30 * time.Second
 func New(cfg sim.Config) (*Simulator, error) {
 	s := &Simulator{
 		cfg: cfg, tokens: map[string]token{}, confirm: map[string]string{}, switches: defaultSwitches(),
-		rnd: rand.New(rand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
+		rnd: mrand.New(mrand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
 	}
 	if s.cfg.Log == nil {
 		s.cfg.Log = slog.New(slog.DiscardHandler)
@@ -157,21 +158,14 @@ func (s *Simulator) tick() time.Time {
 	return now
 }
 
-// hexID returns a fresh random id of n hexadecimal digits.
-func (s *Simulator) hexID(n int) string {
-	const digits = "0123456789abcdef"
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = digits[s.rnd.IntN(len(digits))]
-	}
-	return string(b)
+// hexID returns a fresh id of n hexadecimal digits. It is not of the seed:
+// purchases of one run must not look like those of the run before.
+func hexID(n int) string {
+	b := make([]byte, (n+1)/2)
+	_, _ = rand.Read(b)
+	return hex.EncodeToString(b)[:n]
 }
 
-func (s *Simulator) uuid() string {
-	s.counter++
-	return uuid(s.rnd.Uint64()<<16 | s.counter&0xffff)
-}
-
-func uuid(n uint64) string {
-	return fmt.Sprintf("%08x-%04x-4000-8000-%012x", uint32(n>>32), uint16(n>>16), n&0xffffffffffff) //nolint:gosec // parts of n
+func uuid() string {
+	return fmt.Sprintf("%s-%s-4%s-8%s-%s", hexID(8), hexID(4), hexID(3), hexID(3), hexID(12))
 }

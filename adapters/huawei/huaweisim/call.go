@@ -89,6 +89,8 @@ func (c *call) delivery() sim.Delivery {
 // caller holds the lock.
 func (c *call) schedule() []time.Duration {
 	switch {
+	case c.activity == "changeInstanceCheck": // a no is an answer
+		return nil
 	case c.activity == "queryInstance":
 		return slices.Repeat([]time.Duration{time.Minute}, 120)
 	case c.sim.cadence != "hourly":
@@ -218,7 +220,7 @@ func (c *call) onAccepted(body []byte) {
 func (c *call) onFailed() {
 	c.sim.mu.Lock()
 	defer c.sim.mu.Unlock()
-	if c.activity != "newInstance" {
+	if c.activity != "newInstance" && c.activity != "changeInstanceCheck" {
 		c.sim.stopped = append(c.sim.stopped, c)
 	}
 	if c.failed != nil {

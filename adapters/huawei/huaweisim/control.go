@@ -1,6 +1,7 @@
 package huaweisim
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,12 +9,16 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"cloudsettle/adapters/internal/sim"
 )
 
-// maxForm bounds what the control API reads.
-const maxForm = 64 << 10
+// Limits of the control API and the page.
+const (
+	maxForm      = 64 << 10        // bytes that are read
+	pagePatience = 2 * time.Second // that a person waits for callbacks
+)
 
 // routes serves Huawei's own API, the page, and the control API under /_sim/:
 //
@@ -71,11 +76,19 @@ func (s *Sim) control(do func(*http.Request, map[string]string) error) http.Hand
 		case err != nil:
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		case form:
+			s.settle(r.Context())
 			http.Redirect(w, r, "/", http.StatusSeeOther)
 		default:
 			writeJSON(w, http.StatusOK, s.State())
 		}
 	}
+}
+
+// settle waits a moment for the callbacks, so that the page shows their effect.
+func (s *Sim) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pagePatience)
+	defer cancel()
+	_ = s.Wait(ctx) // what takes longer shows on the next visit
 }
 
 func parameters(w http.ResponseWriter, r *http.Request) (p map[string]string, form bool, err error) {

@@ -74,6 +74,8 @@ func (p *program) apply(ev marketplace.Event, at time.Time) core.Outcome {
 			out.Answers = append(out.Answers, core.Answer{Subject: s, Subscription: p.copy(s), Landing: "/landing/" + s})
 		}
 		return out
+	case ev.Kind == marketplace.Checked && p.names[ev.Subject] == nil:
+		return core.Outcome{Result: marketplace.Refused, Reason: "no such subscription"}
 	case ev.Kind == marketplace.Checked:
 		return core.Outcome{Result: marketplace.Answered, Subscription: p.copy(ev.Subject)}
 	}
@@ -112,6 +114,8 @@ func (p *program) find(ev marketplace.Event) *marketplace.Subscription {
 type rig struct {
 	sim     *Sim
 	program *program
+	handler http.Handler // the program, or another one
+	market  core.Marketplace
 	api     string
 }
 
@@ -120,7 +124,10 @@ func start(tb testing.TB, seed uint64, faults sim.Faults) *rig {
 	r := &rig{program: &program{names: map[string]*marketplace.Subscription{}, nonces: map[string]bool{}}}
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.sim.ServeHTTP(w, q) }))
 	tb.Cleanup(api.Close)
-	target := httptest.NewServer(r.program)
+	r.handler = r.program
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		r.handler.ServeHTTP(w, q)
+	}))
 	tb.Cleanup(target.Close)
 	r.api = api.URL
 
@@ -147,7 +154,7 @@ func (r *rig) open(tb testing.TB, key, previous string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r.program.adapter, r.program.completer = m.Adapter, m.Completer
+	r.market, r.program.adapter, r.program.completer = m, m.Adapter, m.Completer
 }
 
 func (r *rig) wait(tb testing.TB) {
@@ -167,22 +174,29 @@ func TestLifecycle(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := start(t, seed, sim.Hostile)
-			rnd := rand.New(rand.NewPCG(seed, 7))
-			for _, version := range []string{"1", "2"} {
-				for _, mode := range []string{"PERIOD", "ON_DEMAND", "ON_DEMAND_PKG", "ONE_TIME"} {
-					r.sim.Buy(map[string]string{"version": version, "chargingMode": mode, "lines": "1"})
-				}
-				r.sim.Buy(map[string]string{"version": version, "chargingMode": "ON_DEMAND", "lines": "3", "quantity": "5"})
-				r.sim.Buy(map[string]string{"version": version, "orderType": "TRIAL"})
-			}
-			r.wait(t)
-			for range 120 {
-				r.someAction(t, rnd)
-			}
-			r.wait(t)
-			r.compare(t, 16)
+			r.live(t, rand.New(rand.NewPCG(seed, 7)))
+			r.compare(t, r.program.subscriptions(), 16)
 		})
 	}
+}
+
+// live buys two of everything, and then things happen to it.
+func (r *rig) live(t *testing.T, rnd *rand.Rand) {
+	t.Helper()
+	for _, version := range []string{"1", "2"} {
+		for _, mode := range []string{"PERIOD", "ON_DEMAND", "ON_DEMAND_PKG", "ONE_TIME"} {
+			r.sim.Buy(map[string]string{"version": version, "chargingMode": mode})
+		}
+		r.sim.Buy(map[string]string{
+			"version": version, "chargingMode": "ON_DEMAND", "lines": "3", "quantity": "5",
+		})
+		r.sim.Buy(map[string]string{"version": version, "orderType": "TRIAL"})
+	}
+	r.wait(t)
+	for range 120 {
+		r.someAction(t, rnd)
+	}
+	r.wait(t)
 }
 
 // someAction does something to some instance that its buyer could do now.
@@ -198,35 +212,37 @@ func (r *rig) someAction(t *testing.T, rnd *rand.Rand) {
 	}
 }
 
+// subscriptions returns what the program has, by instance.
+func (p *program) subscriptions() map[string]marketplace.Subscription {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]marketplace.Subscription{}
+	for _, s := range p.names {
+		out[s.Subject] = s.Clone()
+	}
+	return out
+}
+
 // compare checks that both sides hold the same to be true.
-func (r *rig) compare(t *testing.T, instances int) {
+func (r *rig) compare(t *testing.T, got map[string]marketplace.Subscription, instances int) {
 	t.Helper()
 	st := r.sim.State()
-	if len(st.Instances) != instances {
-		t.Errorf("%d instances, want %d", len(st.Instances), instances)
+	if len(st.Instances) != instances || len(got) != instances {
+		t.Errorf("%d instances, %d subscriptions, want %d", len(st.Instances), len(got), instances)
 	}
 	if len(st.Violations) > 0 || len(st.Stopped) > 0 {
 		t.Errorf("violations %q, given up %q, want none", st.Violations, st.Stopped)
 	}
-	r.program.mu.Lock()
-	defer r.program.mu.Unlock()
-	subscriptions := map[marketplace.SubscriptionID]bool{}
-	for _, s := range r.program.names {
-		subscriptions[s.ID] = true
-	}
-	if len(subscriptions) != instances {
-		t.Errorf("the program has %d subscriptions, want %d", len(subscriptions), instances)
-	}
 	for _, i := range st.Instances {
-		s := r.program.names[i.InstanceID]
-		if s == nil {
+		s, known := got[i.InstanceID]
+		if !known {
 			t.Errorf("the program does not know instance %s", i.InstanceID)
 			continue
 		}
-		got := fmt.Sprint(s.Status, s.SKU, s.Quantity, s.Trial, s.ExpiresAt.UTC(), s.Account)
-		want := fmt.Sprint(i.Status(), i.SKU, i.Quantity, i.Trial, i.ExpiresAt.UTC(), "cac_"+i.CustomerID)
-		if got != want {
-			t.Errorf("version %d instance %s: the program has %s, want %s", i.Version, i.InstanceID, got, want)
+		has := fmt.Sprint(s.Status, " ", s.SKU, s.Quantity, s.Trial, s.ExpiresAt.UTC())
+		want := fmt.Sprint(i.Status(), " ", i.SKU, i.Quantity, i.Trial, i.ExpiresAt.UTC())
+		if has != want || !s.Known() {
+			t.Errorf("version %d instance %s: the program has %s, want %s", i.Version, i.InstanceID, has, want)
 		}
 		if !i.Confirmed || i.FrontEndURL == "" {
 			t.Errorf("instance %s: confirmed %t, front end %q, want both", i.InstanceID, i.Confirmed, i.FrontEndURL)
