@@ -44,6 +44,7 @@ type term struct {
 
 // gauge is what the samples of a measure and variant are counted on.
 type gauge struct {
+	item        int // its place among the items
 	line        *line
 	aggregation pricing.Aggregation
 }
@@ -67,7 +68,7 @@ func Compile(b pricing.Book) (*Rater, error) {
 	}
 	slices.SortFunc(r.items, func(a, b item) int { return strings.Compare(a.Code, b.Code) })
 	for i := range r.items {
-		r.compile(&r.items[i])
+		r.compile(i)
 	}
 	return r, nil
 }
@@ -76,7 +77,8 @@ func Compile(b pricing.Book) (*Rater, error) {
 func (r *Rater) Book() pricing.Book { return r.book }
 
 // compile makes the lines of an item, by variant.
-func (r *Rater) compile(it *item) {
+func (r *Rater) compile(place int) {
+	it := &r.items[place]
 	it.lines = make([]line, len(it.Prices))
 	it.order = make([]int, len(it.Prices))
 	byVariant := make([]int, len(it.Prices))
@@ -93,13 +95,13 @@ func (r *Rater) compile(it *item) {
 			item: it.Item, price: p, first: int32(len(r.gauges)),
 			tariff: newTariff(it.Item, p, r.book.Scale),
 		}
-		l.groups = r.groups(l)
+		l.groups = r.groups(place, l)
 		it.order[listed] = at
 	}
 }
 
 // groups makes the gauges of a line, and the sums that they go into.
-func (r *Rater) groups(l *line) [][]term {
+func (r *Rater) groups(place int, l *line) [][]term {
 	var names []string
 	var groups [][]term
 	for _, m := range l.item.Counted() {
@@ -109,7 +111,7 @@ func (r *Rater) groups(l *line) [][]term {
 			names, groups = append(names, m.Group), append(groups, nil)
 		}
 		g := int32(len(r.gauges)) // the limits of a book keep it far below 2³¹
-		r.gauges = append(r.gauges, gauge{l, l.item.Aggregation})
+		r.gauges = append(r.gauges, gauge{place, l, l.item.Aggregation})
 		r.find[key{m.Code, l.price.Variant}] = g
 		r.measures[m.Code] = true
 		groups[at] = append(groups[at], term{g, fixedOf(m.Weight)})

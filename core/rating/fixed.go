@@ -8,8 +8,8 @@ import (
 	"cloudsettle/core/money"
 )
 
-// fixed is the number coef / 10^scale, never negative. Two that are equal are
-// the same: there are no trailing zeros after the point.
+// fixed is the number coef / 10^scale, never negative. Those that leave this
+// package have no trailing zeros after the point, as trim makes them.
 type fixed struct {
 	coef  uint64
 	scale uint8
@@ -74,16 +74,20 @@ func sign(more bool) int {
 	return -1
 }
 
-// add returns f + o, and whether it fits.
+// add returns f + o, not trimmed, and whether it fits.
 func (f fixed) add(o fixed) (fixed, bool) {
+	if f.scale == o.scale {
+		sum, carry := bits.Add64(f.coef, o.coef, 0)
+		return fixed{sum, f.scale}, carry == 0
+	}
 	scale := max(f.scale, o.scale)
 	x, okX := f.at(scale)
 	y, okY := o.at(scale)
 	sum, carry := bits.Add64(x, y, 0)
-	return trim(sum, int(scale)), okX && okY && carry == 0
+	return fixed{sum, scale}, okX && okY && carry == 0
 }
 
-// sub returns f - o, which must not be negative, and whether it fits.
+// sub returns f - o, trimmed, which must not be negative, and whether it fits.
 func (f fixed) sub(o fixed) (fixed, bool) {
 	scale := max(f.scale, o.scale)
 	x, okX := f.at(scale)
@@ -91,7 +95,7 @@ func (f fixed) sub(o fixed) (fixed, bool) {
 	return trim(x-y, int(scale)), okX && okY
 }
 
-// mul returns f × o, and whether it fits.
+// mul returns f × o, trimmed, and whether it fits.
 func (f fixed) mul(o fixed) (fixed, bool) {
 	hi, lo := bits.Mul64(f.coef, o.coef)
 	p := trim(lo, int(f.scale)+int(o.scale))

@@ -59,6 +59,7 @@ type Result struct {
 	// Total is the sum of the lines.
 	Total money.Micros
 
+	used    []bool // by item: there are samples
 	tallies []tally
 	rated   []rated
 }
@@ -71,9 +72,9 @@ type Result struct {
 func (r *Rater) Rate(out *Result, samples []usage.Sample) error {
 	out.reset(r)
 	r.tally(out, samples)
-	for i := range r.items {
-		if it := &r.items[i]; it.measure(out) {
-			r.rate(out, it, samples)
+	for i, used := range out.used {
+		if used {
+			r.rate(out, &r.items[i], samples)
 		}
 	}
 	slices.SortFunc(out.Faults, func(a, b Fault) int { return cmp.Compare(a.Sample, b.Sample) })
@@ -90,6 +91,8 @@ func (r *Rater) Rate(out *Result, samples []usage.Sample) error {
 // reset empties out and makes it large enough for r.
 func (out *Result) reset(r *Rater) {
 	out.Lines, out.Faults, out.Total = out.Lines[:0], out.Faults[:0], 0
+	out.used = slices.Grow(out.used[:0], len(r.items))[:len(r.items)]
+	clear(out.used)
 	out.tallies = slices.Grow(out.tallies[:0], len(r.gauges))[:len(r.gauges)]
 	clear(out.tallies)
 	out.rated = slices.Grow(out.rated[:0], r.longest)[:r.longest]
@@ -98,6 +101,7 @@ func (out *Result) reset(r *Rater) {
 // rate adds the lines of one item.
 func (r *Rater) rate(out *Result, it *item, samples []usage.Sample) {
 	results := out.rated[:len(it.lines)]
+	it.measure(out.tallies, results)
 	if !it.rateFast(results) {
 		r.rateWide(it, results, samples)
 	}

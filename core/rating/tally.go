@@ -13,35 +13,37 @@ type tally struct {
 	wide  bool // value did not fit
 }
 
-// noGauge stands for a sample whose key is unknown.
-const noGauge = -1
-
 // tally counts the samples on their gauges. Stores return the samples of an
 // item and variant together, so most need no look-up.
 func (r *Rater) tally(out *Result, samples []usage.Sample) {
-	var last key
-	g := int32(noGauge)
+	var g *gauge
+	var t *tally
 	for i := range samples {
 		s := &samples[i]
-		if k := keyOf(s); i == 0 || k != last {
-			last, g = k, r.gauge(k)
+		if i == 0 || s.Item != samples[i-1].Item || s.Variant != samples[i-1].Variant {
+			g, t = r.open(out, s)
 		}
 		switch {
-		case g == noGauge:
+		case g == nil:
 			out.Faults = append(out.Faults, Fault{i, r.stranger(s)})
 		case s.Quantity.IsNeg():
 			out.Faults = append(out.Faults, Fault{i, Negative})
 		default:
-			out.tallies[g].count(r.gauges[g].aggregation, s)
+			t.count(g.aggregation, s)
 		}
 	}
 }
 
-func (r *Rater) gauge(k key) int32 {
-	if g, ok := r.find[k]; ok {
-		return g
+// open finds the gauge of a sample and its tally, or nil, and notes that there
+// is something to rate.
+func (r *Rater) open(out *Result, s *usage.Sample) (*gauge, *tally) {
+	at, ok := r.find[keyOf(s)]
+	if !ok {
+		return nil, nil
 	}
-	return noGauge
+	g := &r.gauges[at]
+	out.used[g.item] = true
+	return g, &out.tallies[at]
 }
 
 // stranger says why a sample has no gauge.
@@ -54,33 +56,29 @@ func (r *Rater) stranger(s *usage.Sample) Reason {
 
 // count adds a sample.
 func (t *tally) count(a pricing.Aggregation, s *usage.Sample) {
-	q := fixedOf(s.Quantity)
-	switch {
-	case !t.seen:
-		t.value, t.at, t.seen = q, s.Hour.Unix(), true
-	case a == pricing.Sum:
+	q := fixed{s.Quantity.Coef(), uint8(s.Quantity.Scale())}
+	switch a {
+	case pricing.Sum:
 		sum, ok := t.value.add(q)
 		t.value, t.wide = sum, t.wide || !ok
-	case a == pricing.Max:
+	case pricing.Max:
 		if q.cmp(t.value) > 0 {
 			t.value = q
 		}
-	case s.Hour.Unix() >= t.at:
-		t.value, t.at = q, s.Hour.Unix()
+	default:
+		if hour := s.Hour.Unix(); !t.seen || hour >= t.at {
+			t.value, t.at = q, hour
+		}
 	}
+	t.seen = true
 }
 
-// measure makes the quantities of an item's lines from the tallies and reports
-// whether there is any line with samples.
-func (it *item) measure(out *Result) bool {
-	found := false
+// measure makes the quantities of an item's lines from the tallies.
+func (it *item) measure(tallies []tally, results []rated) {
 	for i := range it.lines {
-		res := &out.rated[i]
-		*res = rated{}
-		it.lines[i].measure(out.tallies, res)
-		found = found || res.seen
+		results[i] = rated{}
+		it.lines[i].measure(tallies, &results[i])
 	}
-	return found
 }
 
 // measure sets seen, quantity, and whether it fits.
@@ -102,5 +100,6 @@ func (l *line) measure(tallies []tally, res *rated) {
 			res.quantity = sum
 		}
 	}
+	res.quantity = trim(res.quantity.coef, int(res.quantity.scale))
 	res.fits = res.fits && res.quantity.fits()
 }

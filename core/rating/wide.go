@@ -41,8 +41,8 @@ func (r *Rater) tallyWide(it *item, samples []usage.Sample) map[int32]*big.Rat {
 	values, hours := map[int32]*big.Rat{}, map[int32]int64{}
 	for i := range samples {
 		s := &samples[i]
-		g := r.gauge(keyOf(s))
-		if g == noGauge || r.gauges[g].line.item != it.Item || s.Quantity.IsNeg() {
+		g, ok := r.find[keyOf(s)]
+		if !ok || r.gauges[g].line.item != it.Item || s.Quantity.IsNeg() {
 			continue
 		}
 		before, q := values[g], fraction(s.Quantity)
