@@ -35,9 +35,12 @@ func dayOf(hours int) []usage.Sample {
 // as where samples are added up when they are stored.
 func BenchmarkRate15Items(b *testing.B) {
 	r := exampleRater(b, "CN", "CNY")
-	for name, hours := range map[string]int{"Hourly": 24, "Daily": 1} {
-		b.Run(name, func(b *testing.B) {
-			in := dayOf(hours)
+	for _, c := range []struct {
+		name  string
+		hours int
+	}{{"Hourly", 24}, {"Daily", 1}} {
+		b.Run(c.name, func(b *testing.B) {
+			in := dayOf(c.hours)
 			var out rating.Result
 			b.ReportAllocs()
 			for b.Loop() {

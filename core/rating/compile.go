@@ -14,7 +14,7 @@ type Rater struct {
 	book     pricing.Book
 	items    []item // by code
 	gauges   []gauge
-	find     map[key]int32   // the gauge of a sample
+	find     map[key]int     // the gauge of a sample
 	measures map[string]bool // all that samples may be called
 	longest  int             // the most lines of an item
 }
@@ -31,14 +31,14 @@ type item struct {
 type line struct {
 	item   *pricing.Item
 	price  *pricing.Price
-	first  int32    // the gauge of the item's first measure; the others follow
+	first  int      // the gauge of the item's first measure; the others follow
 	groups [][]term // each adds up; the largest is the quantity
 	tariff tariff
 }
 
 // term is a summand of a quantity.
 type term struct {
-	gauge  int32
+	gauge  int
 	weight fixed
 }
 
@@ -60,7 +60,7 @@ func Compile(b pricing.Book) (*Rater, error) {
 	if err := b.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Rater{book: b, find: map[key]int32{}, measures: map[string]bool{}}
+	r := &Rater{book: b, find: map[key]int{}, measures: map[string]bool{}}
 	r.items = make([]item, len(b.Items))
 	for i := range b.Items {
 		r.items[i] = item{Item: &b.Items[i], quota: fixedOf(b.Items[i].FreeQuota)}
@@ -92,7 +92,7 @@ func (r *Rater) compile(place int) {
 		p := &it.Prices[listed]
 		l := &it.lines[at]
 		*l = line{
-			item: it.Item, price: p, first: int32(len(r.gauges)),
+			item: it.Item, price: p, first: len(r.gauges),
 			tariff: newTariff(it.Item, p, r.book.Scale),
 		}
 		l.groups = r.groups(place, l)
@@ -110,7 +110,7 @@ func (r *Rater) groups(place int, l *line) [][]term {
 			at = len(names)
 			names, groups = append(names, m.Group), append(groups, nil)
 		}
-		g := int32(len(r.gauges)) // the limits of a book keep it far below 2³¹
+		g := len(r.gauges)
 		r.gauges = append(r.gauges, gauge{place, l, l.item.Aggregation})
 		r.find[key{m.Code, l.price.Variant}] = g
 		r.measures[m.Code] = true

@@ -12,7 +12,7 @@ import (
 // package have no trailing zeros after the point, as trim makes them.
 type fixed struct {
 	coef  uint64
-	scale uint8
+	scale int
 }
 
 // maxScale and maxCoef are the range of a decimal.
@@ -35,12 +35,12 @@ func trim(coef uint64, scale int) fixed {
 		coef /= 10
 		scale--
 	}
-	return fixed{coef, uint8(scale)}
+	return fixed{coef, scale}
 }
 
 // decimal returns f, which must be within the range of a decimal.
 func (f fixed) decimal() decimal.Decimal {
-	d, err := money.NewDecimal(false, f.coef, int(f.scale))
+	d, err := money.NewDecimal(false, f.coef, f.scale)
 	if err != nil {
 		panic("rating: a quantity that was checked: " + err.Error())
 	}
@@ -48,7 +48,7 @@ func (f fixed) decimal() decimal.Decimal {
 }
 
 // at returns f as a count of 10^-scale, and whether that fits.
-func (f fixed) at(scale uint8) (uint64, bool) {
+func (f fixed) at(scale int) (uint64, bool) {
 	hi, lo := bits.Mul64(f.coef, pow10[scale-f.scale])
 	return lo, hi == 0
 }
@@ -92,13 +92,13 @@ func (f fixed) sub(o fixed) (fixed, bool) {
 	scale := max(f.scale, o.scale)
 	x, okX := f.at(scale)
 	y, okY := o.at(scale)
-	return trim(x-y, int(scale)), okX && okY
+	return trim(x-y, scale), okX && okY
 }
 
 // mul returns f × o, trimmed, and whether it fits.
 func (f fixed) mul(o fixed) (fixed, bool) {
 	hi, lo := bits.Mul64(f.coef, o.coef)
-	p := trim(lo, int(f.scale)+int(o.scale))
+	p := trim(lo, f.scale+o.scale)
 	if hi != 0 || p.scale > maxScale {
 		return fixed{}, false
 	}

@@ -56,7 +56,7 @@ func (r *Rater) stranger(s *usage.Sample) Reason {
 
 // count adds a sample.
 func (t *tally) count(a pricing.Aggregation, s *usage.Sample) {
-	q := fixed{s.Quantity.Coef(), uint8(s.Quantity.Scale())}
+	q := fixed{s.Quantity.Coef(), s.Quantity.Scale()}
 	switch a {
 	case pricing.Sum:
 		sum, ok := t.value.add(q)
@@ -100,6 +100,6 @@ func (l *line) measure(tallies []tally, res *rated) {
 			res.quantity = sum
 		}
 	}
-	res.quantity = trim(res.quantity.coef, int(res.quantity.scale))
+	res.quantity = trim(res.quantity.coef, res.quantity.scale)
 	res.fits = res.fits && res.quantity.fits()
 }

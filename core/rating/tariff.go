@@ -17,7 +17,7 @@ import (
 type tariff struct {
 	mode    pricing.Mode
 	ends    []uint64 // of all tiers but the last, as counts of 10^-scale
-	scale   uint8
+	scale   int
 	prices  []uint64 // of all tiers, of one scale
 	shift   int
 	divisor uint64
@@ -39,11 +39,11 @@ func newTariff(it *pricing.Item, p *pricing.Price, bookScale int) tariff {
 			ends[i] = fixedOf(tier.UpTo)
 		}
 	}
-	var priceScale uint8
+	var priceScale int
 	t.ends, t.scale = t.align(ends)
 	t.prices, priceScale = t.align(prices)
 	unit := fixedOf(it.Unit)
-	t.shift = bookScale + int(unit.scale) - int(priceScale)
+	t.shift = bookScale + unit.scale - priceScale
 	t.divisor = unit.coef
 	for t.divisor%10 == 0 { // most units are powers of ten: there is little to divide by
 		t.divisor /= 10
@@ -53,7 +53,7 @@ func newTariff(it *pricing.Item, p *pricing.Price, bookScale int) tariff {
 }
 
 // align returns numbers as counts of the same 10^-scale.
-func (t *tariff) align(numbers []fixed) (counts []uint64, scale uint8) {
+func (t *tariff) align(numbers []fixed) (counts []uint64, scale int) {
 	for _, n := range numbers {
 		scale = max(scale, n.scale)
 	}
@@ -80,7 +80,7 @@ func (t *tariff) amount(q fixed) (amount money.Micros, tier int, ok bool) {
 		tier = t.reached(count, pow10[scale-t.scale])
 		p.add(count, t.prices[tier])
 	}
-	amount, ok = t.round(p, t.shift-int(scale))
+	amount, ok = t.round(p, t.shift-scale)
 	return amount, tier, ok
 }
 

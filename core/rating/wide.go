@@ -37,8 +37,8 @@ func (r *Rater) rateWide(it *item, results []rated, samples []usage.Sample) {
 }
 
 // tallyWide aggregates the samples of an item by gauge.
-func (r *Rater) tallyWide(it *item, samples []usage.Sample) map[int32]*big.Rat {
-	values, hours := map[int32]*big.Rat{}, map[int32]int64{}
+func (r *Rater) tallyWide(it *item, samples []usage.Sample) map[int]*big.Rat {
+	values, hours := map[int]*big.Rat{}, map[int]int64{}
 	for i := range samples {
 		s := &samples[i]
 		g, ok := r.find[keyOf(s)]
@@ -60,11 +60,11 @@ func (r *Rater) tallyWide(it *item, samples []usage.Sample) map[int32]*big.Rat {
 }
 
 // measureWide returns the quantity of a line.
-func (l *line) measureWide(values map[int32]*big.Rat) *big.Rat {
+func (l *line) measureWide(values map[int]*big.Rat) *big.Rat {
 	sums := map[string]*big.Rat{}
 	largest := new(big.Rat)
 	for i, m := range l.item.Counted() {
-		value := values[l.first+int32(i)]
+		value := values[l.first+i]
 		if value == nil {
 			continue
 		}
@@ -141,7 +141,7 @@ func fixedFraction(r *big.Rat) (fixed, bool) {
 		}
 		coef, scale = shorter, scale-1
 	}
-	f := fixed{coef.Uint64(), uint8(scale)}
+	f := fixed{coef.Uint64(), scale}
 	return f, rest.Sign() == 0 && coef.IsUint64() && f.fits()
 }
 
