@@ -113,7 +113,7 @@ func freePort(t *testing.T) string {
 func (r *rig) start(wrap ...string) {
 	r.t.Helper()
 	args := append(wrap, os.Args[0], "serve", "--config", r.config)
-	r.child = exec.Command(args[0], args[1:]...) //nolint:gosec // this very binary
+	r.child = exec.Command(args[0], args[1:]...) // #nosec -- this very binary
 	r.child.Env = append(os.Environ(), childEnv+"=1", bootstrapKey+"="+bootstrap)
 	r.stderr = &bytes.Buffer{}
 	r.child.Stderr = r.stderr

@@ -32,11 +32,11 @@ func (t *Transaction) digest() Hash {
 		b = appendText(b, s)
 	}
 	b = binary.BigEndian.AppendUint64(b, t.Seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(t.At.UnixMicro())) //nolint:gosec // any 64 bits will do
+	b = binary.BigEndian.AppendUint64(b, uint64(t.At.UnixMicro())) // #nosec -- any 64 bits will do
 	b = binary.AppendUvarint(b, uint64(len(t.Postings)))
 	for _, p := range t.Postings {
 		b = appendText(b, string(p.Account))
-		b = binary.BigEndian.AppendUint64(b, uint64(p.Micros)) //nolint:gosec // likewise
+		b = binary.BigEndian.AppendUint64(b, uint64(p.Micros)) // #nosec -- likewise
 	}
 	b = append(b, t.Prev[:]...)
 	return sha256.Sum256(b)
