@@ -52,6 +52,8 @@ type BillReader interface {
 	// DailyBillsOn yields the bills of one day, by workspace, which is the key
 	// of a page.
 	DailyBillsOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[settlement.DailyBill, error]
+	// BillDays yields the days that have bills.
+	BillDays(ctx context.Context) iter.Seq2[usage.Day, error]
 	// DailyBillsFor yields the bills that a billing account got for days in
 	// [from, to), by day and workspace; the key of a page is the bill's ID.
 	DailyBillsFor(ctx context.Context, id account.ID, from, to usage.Day, p Page) iter.Seq2[settlement.DailyBill, error]

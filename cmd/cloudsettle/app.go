@@ -73,7 +73,7 @@ func openApp(ctx context.Context, cfg Config, dev *devTools, log *slog.Logger, l
 	}
 	a.svc = core.NewService(core.Config{
 		Store: a.store, Marketplaces: markets, Sites: sites, Mailer: a.mailer(), Now: a.now,
-		NewID: a.ids.New, Log: log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: local,
+		NewID: a.ids.New, Log: log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: local, Dev: dev != nil,
 	})
 	if a.handler, a.admin, err = a.routes(); err != nil {
 		return nil, errors.Join(err, a.store.Close())
