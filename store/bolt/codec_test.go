@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"bytes"
-	order "cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -165,7 +164,7 @@ func FuzzDecode(f *testing.F) {
 		})
 		stable(t, value, decodeEntry, func(e core.JournalEntry) []byte { return appendEntry(nil, e) })
 		stable(t, value, decodeClaim, func(c core.Claim) []byte { return appendClaim(nil, c) })
-		readDay(value, func(dayItem, error) bool { return true })
+		_, _ = decodeDay(value, "ws_1", testDay)
 		_, _, _ = mergeInto(value, []usage.Sample{{Workspace: "ws_1", Item: "logs"}})
 		_, _ = decodeJSON[core.Task](value)
 		_ = entryIsOf("listing", value)
@@ -197,6 +196,14 @@ func TestVarintOverflow(t *testing.T) {
 	}
 }
 
+// testDay is the day of samples.
+const testDay usage.Day = 20778
+
+// hourOf returns an hour of testDay.
+func hourOf(hour int) time.Time {
+	return time.Date(2026, 11, 21, hour, 0, 0, 0, time.UTC)
+}
+
 // mergedDay merges samples of one day into a stored value.
 func mergedDay(t testing.TB, stored []byte, samples ...usage.Sample) []byte {
 	t.Helper()
@@ -208,7 +215,11 @@ func mergedDay(t testing.TB, stored []byte, samples ...usage.Sample) []byte {
 }
 
 func mergeInto(stored []byte, samples []usage.Sample) ([]byte, []usage.Verdict, error) {
-	days, err := byDay(samples)
+	entries := make([]usage.Entry, len(samples))
+	for i, s := range samples {
+		entries[i] = usage.Entry{Sample: s, Day: testDay}
+	}
+	days, err := byDay(entries)
 	if err != nil || len(days) != 1 {
 		return nil, nil, fmt.Errorf("%d days, want 1: %w", len(days), err)
 	}
@@ -229,7 +240,7 @@ func TestMergeDayAgrees(t *testing.T) {
 				return usage.Sample{
 					Workspace: "ws_1", Item: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "item"),
 					Variant:  rapid.SampledFrom([]string{"", "x"}).Draw(t, "variant"),
-					Hour:     time.Date(2026, 11, 21, rapid.IntRange(0, 3).Draw(t, "hour"), 0, 0, 0, time.UTC),
+					Hour:     hourOf(rapid.IntRange(-2, 2).Draw(t, "hour")),
 					Quantity: decimal.MustNew(rapid.Int64Range(0, 2).Draw(t, "quantity"), 0),
 				}
 			}), 1, 12).Draw(t, "batch")
@@ -253,35 +264,33 @@ func TestMergeDayAgrees(t *testing.T) {
 				known[key] = s.Quantity.String()
 			}
 		}
-		checkDay(t, stored, known)
+		checkMerged(t, stored, known)
 	})
 }
 
-// checkDay compares a merged day with the map.
-func checkDay(t *rapid.T, stored []byte, known map[string]string) {
-	var last dayItem
-	n := 0
-	readDay(stored, func(s dayItem, err error) bool {
-		hour := time.Date(2026, 11, 21, int(s.hour), 0, 0, 0, time.UTC)
-		if want := known[s.item+"/"+s.variant+"/"+hour.String()]; err != nil || s.quantity.String() != want {
-			t.Fatalf("sample %d = %v, %v, want %s", n, s.quantity, err, want)
+// checkMerged compares a merged day with the map.
+func checkMerged(t *rapid.T, stored []byte, known map[string]string) {
+	rec, err := decodeDay(stored, "ws_1", testDay)
+	if err != nil {
+		t.Fatalf("decodeDay() = %v", err)
+	}
+	for i, s := range rec.Samples {
+		if want := known[s.Item+"/"+s.Variant+"/"+s.Hour.String()]; s.Quantity.String() != want {
+			t.Fatalf("sample %d = %v, want %s", i, s.Quantity, want)
 		}
-		moved := order.Or(compareSeries(last.item, last.variant, s.item, s.variant), order.Compare(last.hour, s.hour))
-		if n > 0 && moved >= 0 {
-			t.Fatalf("samples %v and %v are out of order", last, s)
+		if i > 0 && usage.Compare(rec.Samples[i-1], s) >= 0 {
+			t.Fatalf("samples %v and %v are out of order", rec.Samples[i-1], s)
 		}
-		last, n = s, n+1
-		return true
-	})
-	if n != len(known) {
-		t.Fatalf("readDay yields %d samples, want %d", n, len(known))
+	}
+	if len(rec.Samples) != len(known) {
+		t.Fatalf("decodeDay yields %d samples, want %d", len(rec.Samples), len(known))
 	}
 }
 
 // TestDamagedDayIsRefused: a batch may not be merged into what cannot be read.
 func TestDamagedDayIsRefused(t *testing.T) {
 	t.Parallel()
-	sample := usage.Sample{Workspace: "ws_1", Item: "logs", Quantity: decimal.MustParse("1.5")}
+	sample := usage.Sample{Workspace: "ws_1", Item: "logs", Hour: hourOf(0), Quantity: decimal.MustParse("1.5")}
 	value := mergedDay(t, nil, sample)
 	damaged := bytes.Clone(value)
 	damaged[len(damaged)-1] |= 0x80 // the quantity goes on beyond its series

@@ -66,7 +66,12 @@ func Run(t *testing.T, open Opener) {
 		{"LeaseExpires", leaseExpires},
 		{"AppendUsageTwiceIsOnce", appendUsageTwice},
 		{"UsageKeepsTheLastQuantity", usageKeepsLast},
-		{"UsageRangesAreHalfOpen", usageRanges},
+		{"UsageBelongsToItsDay", usageBelongs},
+		{"UsageRevisionCountsChanges", usageRevisions},
+		{"SealedUsageStays", sealedStays},
+		{"SealIsOfARevision", sealIsOfARevision},
+		{"UsageIsScannedByWorkspace", usageScan},
+		{"UsageDaysWaitUntilSealed", usageDays},
 		{"BadUsageStoresNothing", badUsage},
 	} {
 		t.Run(c.name, func(t *testing.T) {

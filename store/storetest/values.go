@@ -247,10 +247,8 @@ func moneyIsExact(t *testing.T, s core.Store) {
 	for i, text := range texts {
 		samples = append(samples, sample("logs", i, text))
 	}
-	if _, err := s.AppendUsage(t.Context(), samples); err != nil {
-		t.Fatalf("AppendUsage() = %v", err)
-	}
-	got := usageOf(t, s, epoch.AddDate(0, 0, -1), epoch.AddDate(0, 0, 1))
+	appendUsage(t, s, make([]usage.Verdict, len(samples)), samples...)
+	got := usageOf(t, s, "ws_1", today).Samples
 	for i, text := range texts {
 		if i >= len(got) || got[i].Quantity.String() != text {
 			t.Errorf("quantity %d = %v, want %s", i, got, text)
