@@ -28,7 +28,7 @@ func (r *reader) DailyBill(
 	if err != nil || value == nil {
 		return settlement.DailyBill{}, missing(err, "daily bill", string(settlement.DailyBillID(id, day)))
 	}
-	b, err := decodeJSON[settlement.DailyBill](value)
+	b, err := decodeDailyBill(value)
 	if err != nil {
 		return settlement.DailyBill{}, errBill(settlement.DailyBillID(id, day), err)
 	}
@@ -54,7 +54,7 @@ func (r *reader) DailyBillsOn(
 		}
 		left := p.Limit
 		for key, value := range r.scan(dailyBills, prefix, after, ascending) {
-			b, err := decodeJSON[settlement.DailyBill](value)
+			b, err := decodeDailyBill(value)
 			if err != nil {
 				id := settlement.DailyBillID(workspace.ID(key[periodSize:]), day)
 				yield(settlement.DailyBill{}, errBill(id, err))
@@ -152,9 +152,13 @@ func owned[P ~int32](
 	}
 }
 
-// AddDailyBill implements core.BillWriter.
+// AddDailyBill implements core.BillWriter. An ID that is not the one of the
+// workspace and day is ErrInvalid: pages of bills rely on it.
 func (t *txn) AddDailyBill(_ context.Context, b settlement.DailyBill) error {
 	const what = "daily bill"
+	if b.ID != settlement.DailyBillID(b.Workspace, b.Day) {
+		return errBillID(b.ID)
+	}
 	stored, err := lookupIn(&t.reader, dailyBills, b.Day, string(b.Workspace))
 	if err != nil {
 		return err
@@ -162,11 +166,17 @@ func (t *txn) AddDailyBill(_ context.Context, b settlement.DailyBill) error {
 	if stored != nil {
 		return core.Conflict("taken", "workspace %q has a bill for %s", b.Workspace, b.Day)
 	}
-	b.SealedAt = utc(b.SealedAt)
-	if err := putIn(t, dailyBills, what, encodeJSON(b), b.Day, string(b.Workspace)); err != nil {
+	err = putIn(t, dailyBills, what, func(dst []byte) ([]byte, error) {
+		return appendDailyBill(dst, &b), nil
+	}, b.Day, string(b.Workspace))
+	if err != nil {
 		return err
 	}
 	return putIn(t, dailyBillsByAccount, what, nothing, b.Day, string(b.BillingAccount), string(b.Workspace))
+}
+
+func errBillID(id settlement.BillID) error {
+	return core.Invalid("invalid_id", "bill %q is of another account, workspace or period", id)
 }
 
 // nothing encodes the value of an index whose keys say it all.
@@ -263,15 +273,17 @@ func (r *reader) monthly(owner string, after billPlace) iter.Seq[[]byte] {
 	}
 }
 
-// PutMonthlyBill implements core.BillWriter. The identity of a bill is its
-// account, month and currency; its ID follows from them.
+// PutMonthlyBill implements core.BillWriter. An ID that is not the one of the
+// account, month and currency is ErrInvalid: pages of bills rely on it.
 func (t *txn) PutMonthlyBill(_ context.Context, b settlement.MonthlyBill) error {
-	id := string(b.ID)
+	if b.ID != settlement.MonthlyBillID(b.BillingAccount, b.Month, b.Currency) {
+		return errBillID(b.ID)
+	}
 	stored, err := lookupIn(&t.reader, monthlyBills, b.Month, string(b.BillingAccount), string(b.Currency))
 	if err != nil {
 		return err
 	}
-	_, err = unchanged(stored, "monthly bill", id, b.Rev, decodeJSON[settlement.MonthlyBill],
+	_, err = unchanged(stored, "monthly bill", string(b.ID), b.Rev, decodeJSON[settlement.MonthlyBill],
 		func(b *settlement.MonthlyBill) uint64 { return b.Rev })
 	if err != nil {
 		return err

@@ -173,7 +173,7 @@ func checkDay(key, value []byte) error {
 // billing checks prices, bills, ledgers and metering.
 func (c *checker) billing() {
 	each(c, priceBooks, decodeJSON[pricing.Book], func(pricing.Book) {})
-	each(c, dailyBills, decodeJSON[settlement.DailyBill], func(b settlement.DailyBill) {
+	each(c, dailyBills, decodeDailyBill, func(b settlement.DailyBill) {
 		expectIn(c, dailyBillsByAccount, b.Day, string(b.BillingAccount), string(b.Workspace))
 	})
 	each(c, monthlyBills, decodeJSON[settlement.MonthlyBill], func(settlement.MonthlyBill) {})

@@ -108,20 +108,12 @@ func (t *txn) AppendLedger(ctx context.Context, tx ledger.Transaction, h ledger.
 	if err != nil {
 		return err
 	}
-	h.Rev = h.Seq
-	tx.At = utc(tx.At)
-	if err := t.putAt(ledgerHeads, "head", encodeJSON(h), key); err != nil {
-		return err
-	}
+	t.own.set(ledgerHeads, key, t.arena.keep(appendHead(t.arena.room(), &h)))
 	at := append(append(t.arena.room(), key...), 0)
 	at = t.arena.keep(binary.BigEndian.AppendUint64(at, tx.Seq))
-	return t.putAt(ledgerTransactions, "transaction", encodeJSON(tx), at)
+	t.own.set(ledgerTransactions, at, t.arena.keep(appendTransaction(t.arena.room(), &tx)))
+	return nil
 }
-
-var (
-	decodeHead        = decodeJSON[ledger.Head]
-	decodeTransaction = decodeJSON[ledger.Transaction]
-)
 
 // Fund implements core.LedgerReader.
 func (r *reader) Fund(_ context.Context, id string) (settlement.Fund, error) {

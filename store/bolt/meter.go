@@ -34,8 +34,9 @@ func (t *txn) PutMeterAccount(_ context.Context, a metering.Account) error {
 	if err != nil {
 		return err
 	}
-	a.Rev++
-	return t.put(meterAccounts, "meter account", encodeJSON(a), string(a.Subscription))
+	return t.put(meterAccounts, "meter account", func(dst []byte) ([]byte, error) {
+		return appendMeterAccount(dst, &a, a.Rev+1), nil
+	}, string(a.Subscription))
 }
 
 // MeterRecord implements core.MeterReader.
@@ -92,13 +93,13 @@ func (t *txn) PutMeterRecord(_ context.Context, rec metering.Record) error {
 	if before == nil {
 		before = &metering.Record{Status: metering.Expired}
 	}
-	rec.Rev++
-	rec.PeriodStart, rec.PeriodEnd, rec.Deadline = utc(rec.PeriodStart), utc(rec.PeriodEnd), utc(rec.Deadline)
-	rec.SealedAt, rec.RetryAt, rec.SentAt = utc(rec.SealedAt), utc(rec.RetryAt), utc(rec.SentAt)
+	rec.PeriodStart, rec.Deadline = utc(rec.PeriodStart), utc(rec.Deadline) // they are in keys
 	if err := t.relistRecord(before, &rec); err != nil {
 		return err
 	}
-	return t.put(meterRecords, "metering record", encodeJSON(rec), string(rec.ID))
+	return t.put(meterRecords, "metering record", func(dst []byte) ([]byte, error) {
+		return appendMeterRecord(dst, &rec, rec.Rev+1), nil
+	}, string(rec.ID))
 }
 
 // relistRecord moves a record in the indexes. A record that was not stored has
@@ -153,8 +154,3 @@ func pendingKey(r *metering.Record) string {
 	}
 	return r.Deadline.Format(keyTime) + "/" + string(r.ID)
 }
-
-var (
-	decodeMeterAccount = decodeJSON[metering.Account]
-	decodeMeterRecord  = decodeJSON[metering.Record]
-)

@@ -73,6 +73,24 @@ func Run(t *testing.T, open Opener) {
 		{"UsageIsScannedByWorkspace", usageScan},
 		{"UsageDaysWaitUntilSealed", usageDays},
 		{"BadUsageStoresNothing", badUsage},
+
+		{"PriceBooksAreInsertOnly", pricesAreInsertOnly},
+		{"DailyBillsAreInsertOnly", dailyBillsAreInsertOnly},
+		{"DailyBillsAreListed", dailyBillsAreListed},
+		{"MonthlyBillsAreListed", monthlyBillsAreListed},
+		{"RunsAreListed", runsAreListed},
+		{"BadPagesAreRefused", badPages},
+		{"BillsAreExact", billsAreExact},
+		{"BillingIsCopied", billingIsCopied},
+		{"EmptyBillingListsAreNil", emptyBilling},
+		{"LedgerIsAChain", ledgerIsAChain},
+		{"LedgerLosesNothing", ledgerLosesNothing},
+		{"LedgerHeadsAreListed", headsAreListed},
+		{"LedgerIsExact", ledgerIsExact},
+		{"FundsFollowTheirOwner", fundsFollow},
+		{"PendingIsByDeadline", pendingIsByDeadline},
+		{"MeterPeriodsAreUnique", meterPeriods},
+		{"MeterSumsBeginAtZero", meterSums},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
