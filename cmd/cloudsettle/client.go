@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,6 +23,9 @@ const (
 	maxAnswer  = 32 << 20         // 200 callbacks with long effects are far below
 	pageLimit  = core.MaxPage
 )
+
+// errNoKey says that a server elsewhere is asked without a key.
+var errNoKey = errors.New("no API key: give --api-key, or set CLOUDSETTLE_API_KEY")
 
 // clientCommands are the commands that talk to a running server.
 type clientCommands struct {
@@ -61,8 +63,11 @@ func (f *clientCommands) client(s *streams) *cli {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		RequestEditors: []rest.RequestEditorFn{func(_ context.Context, r *http.Request) error {
-			if key != "" {
+			switch {
+			case key != "":
 				r.Header.Set("Authorization", "Bearer "+key)
+			case !isLoopback(server.Hostname()): // here the store itself may answer
+				return errNoKey
 			}
 			return nil
 		}},
@@ -84,9 +89,7 @@ func (f *clientCommands) server(s *streams) *url.URL {
 
 // key returns the key to use. The demo's own goes to this machine only.
 func (f *clientCommands) key(server *url.URL) string {
-	host := server.Hostname()
-	local := host == "localhost" || net.ParseIP(host).IsLoopback()
-	if f.APIKey != "" || !local {
+	if f.APIKey != "" || !isLoopback(server.Hostname()) {
 		return f.APIKey
 	}
 	text, err := os.ReadFile(devKeyFile)
