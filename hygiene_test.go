@@ -30,6 +30,8 @@ var arrows = map[string][]string{
 	"core/id":              {},
 	"core/account":         {},
 	"core/marketplace":     {},
+	"core/ledger":          {"core/money"},
+	"core/settlement":      {"core/account", "core/ledger", "core/marketplace", "core/money", "core/pricing", "core/rating", "core/usage", "core/workspace"},
 	"core/metering":        {"core/marketplace", "core/money"},
 	"core/money":           {},
 	"core/pricing":         {"core/money", "core/usage"},

@@ -76,8 +76,6 @@ func (a *application) repeated(ctx context.Context, prior marketplace.CallbackID
 type rejectLog struct {
 	mu      sync.Mutex
 	pending []JournalEntry
-	next    int // slot of the oldest pending entry
-	loaded  bool
 }
 
 // refused reports whether a callback was turned away for what it is, not for

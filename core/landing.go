@@ -40,7 +40,7 @@ func (l linkSigner) sign(k Link) string {
 	text := fmt.Appendf(nil, "%s\x00%s", k.Subscription, k.Account)
 	var expires uint64
 	if !k.Expires.IsZero() {
-		expires = uint64(k.Expires.Unix()) //nolint:gosec // times after 1970
+		expires = uint64(k.Expires.Unix()) // #nosec -- times after 1970
 	}
 	body := binary.BigEndian.AppendUint64(nil, expires)
 	body = append(body, text...)
@@ -66,7 +66,7 @@ func (l linkSigner) open(opaque string, now time.Time) (Link, error) {
 	sub, acc, _ := strings.Cut(string(body[8:]), "\x00")
 	k := Link{Subscription: marketplace.SubscriptionID(sub), Account: account.ID(acc)}
 	if at := binary.BigEndian.Uint64(body); at != 0 {
-		k.Expires = time.Unix(int64(at), 0).UTC() //nolint:gosec // signed by us
+		k.Expires = time.Unix(int64(at), 0).UTC() // #nosec -- signed by us
 		if !now.Before(k.Expires) {
 			return k, ErrExpired
 		}

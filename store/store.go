@@ -20,11 +20,20 @@ func Open(ctx context.Context, url string) (core.Store, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("open the store: %w", ctx.Err())
 	case ok && scheme == "bolt" && rest != "":
-		return bolt.Open(rest)
+		return openBolt(rest)
 	default:
 		return nil, core.Invalid("invalid_store",
 			"the store must be given as bolt:PATH, not as %q", withoutUser(scheme, ok))
 	}
+}
+
+// openBolt keeps a nil *bolt.Store from becoming a core.Store that is not nil.
+func openBolt(path string) (core.Store, error) {
+	s, err := bolt.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // withoutUser names a url by its scheme only: the rest may hold a password.

@@ -36,8 +36,7 @@ func (plain) Receive(_ context.Context, cb core.Callback) (marketplace.Event, er
 	case cb.Method != http.MethodPost:
 		return ev, fmt.Errorf("plain: method %s: %w", cb.Method, core.ErrUnsupported)
 	case text == "panic":
-		var none map[string]int
-		none["x"] = 1
+		_ = text[len(text)] // a run-time error, as a bug makes one
 	case text == "internal":
 		return ev, errors.New("plain: out of luck")
 	case strings.HasPrefix(text, "forged"):

@@ -99,7 +99,7 @@ func (h Harness) fixture(t *testing.T, name string) {
 	path := filepath.Join(h.Dir, name+".want")
 	text := marshal(t, got)
 	if *update {
-		if err := os.WriteFile(path, text, 0o644); err != nil { //nolint:gosec // a golden file
+		if err := os.WriteFile(path, text, 0o644); err != nil { // #nosec -- a golden file
 			t.Fatal(err)
 		}
 	}

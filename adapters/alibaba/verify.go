@@ -1,7 +1,7 @@
 package alibaba
 
 import (
-	"crypto/md5" //nolint:gosec // the protocol prescribes it
+	"crypto/md5" // #nosec -- the protocol prescribes it
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
@@ -137,7 +137,7 @@ func (p params) canonical() []byte {
 
 // digest signs what canonical returned; it uses the room behind text.
 func digest(text []byte, key string) (token [2 * md5.Size]byte) {
-	sum := md5.Sum(append(text, key...)) //nolint:gosec // the protocol prescribes it
+	sum := md5.Sum(append(text, key...)) // #nosec -- the protocol prescribes it
 	hex.Encode(token[:], sum[:])
 	return token
 }

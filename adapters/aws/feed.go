@@ -99,7 +99,7 @@ func (f *feed) callback(m *types.Message) core.Callback {
 // pause waits longer after each failure, up to pollBackoff, with jitter.
 func pause(ctx context.Context, failures int) {
 	most := min(pollBackoff, time.Second<<min(failures, 5))
-	t := time.NewTimer(most/2 + rand.N(most/2)) //nolint:gosec // jitter, not a secret
+	t := time.NewTimer(most/2 + rand.N(most/2)) // #nosec -- jitter, not a secret
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -32,7 +32,7 @@ const (
 // The fields of the form (Seller Guide "saas-product-customer-setup"). Others
 // are ignored: the browser sends them, so they prove nothing.
 const (
-	fieldToken = "x-amzn-marketplace-token"
+	fieldToken = "x-amzn-marketplace-token" // #nosec G101 -- a name, not a token
 	fieldOffer = "x-amzn-marketplace-offer-type"
 )
 

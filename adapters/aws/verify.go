@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // SignatureVersion 1 is SHA-1, and the default of SNS
+	"crypto/sha1" // #nosec -- SignatureVersion 1 is SHA-1, and the default of SNS
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -68,7 +68,7 @@ func verifySignature(key *rsa.PublicKey, version string, text, signature []byte)
 	var err error
 	switch version {
 	case "1":
-		digest := sha1.Sum(text) //nolint:gosec // see the import
+		digest := sha1.Sum(text) // #nosec -- see the import
 		err = rsa.VerifyPKCS1v15(key, crypto.SHA1, digest[:], signature)
 	case "2":
 		digest := sha256.Sum256(text)

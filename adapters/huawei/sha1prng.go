@@ -3,7 +3,7 @@ package huawei
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/sha1" //nolint:gosec // fixed by the protocol; derives a key from a secret
+	"crypto/sha1" // #nosec -- fixed by the protocol; derives a key from a secret
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
@@ -20,10 +20,10 @@ const (
 // with seed. Huawei's samples derive AES keys with it, so the generator of the
 // JDK is part of the protocol.
 func sha1PRNG(seed []byte, n int) []byte {
-	state := sha1.Sum(seed) //nolint:gosec // see above
+	state := sha1.Sum(seed) // #nosec -- see above
 	var out []byte
 	for len(out) < n {
-		block := sha1.Sum(state[:]) //nolint:gosec // see above
+		block := sha1.Sum(state[:]) // #nosec -- see above
 		out = append(out, block[:]...)
 		advance(&state, block)
 	}
@@ -35,7 +35,7 @@ func sha1PRNG(seed []byte, n int) []byte {
 func advance(state *[sha1.Size]byte, block [sha1.Size]byte) {
 	carry, changed := 1, false
 	for i := range state {
-		v := int(int8(state[i])) + int(int8(block[i])) + carry //nolint:gosec // Java's bytes are signed
+		v := int(int8(state[i])) + int(int8(block[i])) + carry // #nosec -- Java's bytes are signed
 		next := byte(v & 0xff)
 		changed = changed || next != state[i]
 		state[i] = next

@@ -163,7 +163,7 @@ func secret(s string) (string, error) {
 		return os.Getenv(name), nil
 	}
 	if path, ok := strings.CutPrefix(s, "file:"); ok {
-		b, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+		b, err := os.ReadFile(path) // #nosec -- the operator names the file
 		return strings.TrimSpace(string(b)), err
 	}
 	return s, nil

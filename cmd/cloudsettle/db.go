@@ -97,7 +97,7 @@ func (c *backupCmd) Run(ctx context.Context, s *streams, client *cli) (err error
 // writeNew makes a durable file of what write writes. None is left behind if
 // that fails: half a backup is worse than none.
 func writeNew(path string, shown io.Writer, write func(io.Writer) (int64, error)) (int64, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec -- the operator names the file
 	if err != nil {
 		return 0, err
 	}
@@ -145,7 +145,7 @@ func copyFile(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
-	src, err := os.Open(from) //nolint:gosec // the operator names the file
+	src, err := os.Open(from) // #nosec -- the operator names the file
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func replace(ctx context.Context, k compacter, path string) error {
 
 // syncDir makes a renamed file durable under its new name.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the store's own
+	d, err := os.Open(dir) // #nosec -- the store's own
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type rig struct {
 	t          *testing.T
 	dir        string
 	config     string
+	serve      []string // flags of serve
 	url, admin string
 	sims       map[string]adapters.Simulator
 	child      *exec.Cmd
@@ -113,7 +114,8 @@ func freePort(t *testing.T) string {
 func (r *rig) start(wrap ...string) {
 	r.t.Helper()
 	args := append(wrap, os.Args[0], "serve", "--config", r.config)
-	r.child = exec.Command(args[0], args[1:]...) //nolint:gosec // this very binary
+	args = append(args, r.serve...)
+	r.child = exec.Command(args[0], args[1:]...) // #nosec -- this very binary
 	r.child.Env = append(os.Environ(), childEnv+"=1", bootstrapKey+"="+bootstrap)
 	r.stderr = &bytes.Buffer{}
 	r.child.Stderr = r.stderr

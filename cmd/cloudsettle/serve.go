@@ -18,7 +18,7 @@ type serveCmd struct {
 }
 
 // bootstrapKey names the variable whose value becomes an operator key at first start.
-const bootstrapKey = "CLOUDSETTLE_BOOTSTRAP_API_KEY" //nolint:gosec // a name, not a key
+const bootstrapKey = "CLOUDSETTLE_BOOTSTRAP_API_KEY" // #nosec -- a name, not a key
 
 // Run serves until it is interrupted.
 func (c *serveCmd) Run(ctx context.Context, s *streams) (err error) {

@@ -37,7 +37,7 @@ const bootstrap = "bootstrap-operator-key-0123456789"
 // server is the API on a real service and store. Every answer is checked
 // against the description.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	svc    *core.Service
 	echo   *echo.Echo
 	router routers.Router
@@ -46,7 +46,7 @@ type server struct {
 	admin  string // an operator's key
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t testing.TB) *server {
 	t.Helper()
 	st, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
 	if err != nil {
@@ -61,7 +61,7 @@ func newServer(t *testing.T) *server {
 }
 
 // serve puts the API on a store.
-func serve(t *testing.T, st core.Store) *server {
+func serve(t testing.TB, st core.Store) *server {
 	t.Helper()
 	log := &logged{}
 	cloud := core.Marketplace{Listing: core.Listing{
@@ -88,7 +88,7 @@ func serve(t *testing.T, st core.Store) *server {
 	return s
 }
 
-func specification(t *testing.T) *openapi3.T {
+func specification(t testing.TB) *openapi3.T {
 	t.Helper()
 	spec, err := openapi3.NewLoader().LoadFromData(api.Specification())
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *server) do(req *http.Request) answer {
 	return a
 }
 
-func reader(t *testing.T, body any) io.Reader {
+func reader(t testing.TB, body any) io.Reader {
 	t.Helper()
 	switch b := body.(type) {
 	case nil:

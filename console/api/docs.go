@@ -195,7 +195,7 @@ func prose(text string) template.HTML {
 		}
 		out.WriteString("</ul>")
 	}
-	return template.HTML(out.String()) //nolint:gosec // inline escapes, and the text is our own
+	return template.HTML(out.String()) // #nosec -- inline escapes, and the text is our own
 }
 
 // inline escapes text and marks what stands between backticks and asterisks.

@@ -170,6 +170,9 @@ func TestIdempotency(t *testing.T) {
 		if other.status != 201 || other.text("id") == first.text("id") {
 			t.Errorf("%s: the same key of another caller = %d %s, want its own effect", name, other.status, other.raw)
 		}
+		if got := s.call(another, "POST", c.path, c.other, "Idempotency-Key", name); got.raw != other.raw {
+			t.Errorf("%s: its repeat = %d %s, want %s", name, got.status, got.raw, other.raw)
+		}
 	}
 	s.afterRebinding(ws, n)
 }

@@ -35,7 +35,6 @@ type bundle struct {
 	svc   *core.Service
 	inbox *dev.Inbox
 	clock *dev.Clock
-	seq   int
 }
 
 func setup(t testing.TB) *bundle {

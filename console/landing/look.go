@@ -47,7 +47,7 @@ func (l look) protect(h http.Header) {
 
 // write renders v.
 func (p *pages) write(c echo.Context, status int, v view) error {
-	v.Brand, v.Support, v.CSS = p.Brand, p.SupportEmail, template.CSS(styleCSS) //nolint:gosec // our own file
+	v.Brand, v.Support, v.CSS = p.Brand, p.SupportEmail, template.CSS(styleCSS) // #nosec -- our own file
 	var page bytes.Buffer
 	if err := p.look.page.Execute(&page, v); err != nil {
 		return err

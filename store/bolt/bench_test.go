@@ -99,15 +99,15 @@ func (c *control) commit(first controlPut) {
 	}
 }
 
-// The store that BenchmarkUpdateAfterDelete deletes from.
+// The store that BenchmarkAfterDelete deletes from.
 const (
 	deleteClaims = 200_000
 	deleteChunk  = 10_000
 )
 
-// BenchmarkUpdateAfterDelete compares commits before and after a fifth of a
+// BenchmarkAfterDelete compares commits before and after a fifth of a
 // store's records are deleted: free pages must not make commits slower.
-func BenchmarkUpdateAfterDelete(b *testing.B) {
+func BenchmarkAfterDelete(b *testing.B) {
 	s := open(b, place(b))
 	key := func(i int) string { return fmt.Sprintf("%012d", i) }
 	inChunks(b, s, deleteClaims, func(ctx context.Context, tx core.Tx, i int) error {

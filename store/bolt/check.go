@@ -54,7 +54,9 @@ func (c *checker) records() {
 	each(c, callbacks, decodeEntry, func(core.JournalEntry) {})
 	each(c, rejections, decodeEntry, func(core.JournalEntry) {})
 	each(c, claims, decodeClaim, func(core.Claim) {})
-	each(c, apiKeys, decodeJSON[core.APIKey], func(k core.APIKey) { c.expect(apiKeysByDigest, k.ID, k.Digest) })
+	each(c, apiKeys, decodeJSON[core.APIKey], func(k core.APIKey) {
+		c.expect(apiKeysByDigest, k.ID, k.Digest)
+	})
 	each(c, settings, decodeJSON[string], func(string) {})
 	each(c, tasks, decodeJSON[core.Task], func(t core.Task) {
 		c.expect(tasksByDue, "", t.Key())
@@ -71,7 +73,8 @@ func (c *checker) records() {
 			n++
 		}
 		if n != c.expected[b] {
-			c.report(fmt.Errorf("%s has %d entries, want %d: %w", layout[b].name, n, c.expected[b], errCorrupt))
+			c.report(fmt.Errorf("%s has %d entries, want %d: %w",
+				layout[b].name, n, c.expected[b], errCorrupt))
 		}
 	}
 }
@@ -93,7 +96,8 @@ func (c *checker) expect(b bucket, id string, parts ...string) {
 	c.expected[b]++
 	got, err := c.r.lookup(b, parts...)
 	if err != nil || got == nil || string(got) != id {
-		c.report(fmt.Errorf("%s leads from %q to %q, want %q: %w", layout[b].name, parts, got, id, errCorrupt))
+		c.report(fmt.Errorf("%s leads from %q to %q, want %q: %w",
+			layout[b].name, parts, got, id, errCorrupt))
 	}
 }
 

@@ -34,7 +34,7 @@ func utc(t time.Time) time.Time {
 }
 
 // encodeJSON is the encoding of records that are seldom read or written.
-func encodeJSON(v any) func([]byte) ([]byte, error) {
+func encodeJSON(v any) encoder {
 	return func(dst []byte) ([]byte, error) {
 		text, err := json.Marshal(v)
 		if err != nil {

@@ -157,13 +157,16 @@ func FuzzDecode(f *testing.F) {
 	f.Add(mergedDay(f, nil, usage.Sample{Workspace: "ws_1", Item: "logs", Quantity: decimal.MustParse("1.5")}))
 	f.Add([]byte{formatPacked1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02})
 	f.Fuzz(func(t *testing.T, value []byte) {
-		stable(t, value, decodeSubscription, func(s marketplace.Subscription) []byte { return appendSubscription(nil, s, s.Rev) })
-		stable(t, value, decodeCloudAccount, func(a marketplace.Account) []byte { return appendCloudAccount(nil, a, a.Rev) })
+		stable(t, value, decodeSubscription, func(s marketplace.Subscription) []byte {
+			return appendSubscription(nil, s, s.Rev)
+		})
+		stable(t, value, decodeCloudAccount, func(a marketplace.Account) []byte {
+			return appendCloudAccount(nil, a, a.Rev)
+		})
 		stable(t, value, decodeEntry, func(e core.JournalEntry) []byte { return appendEntry(nil, e) })
 		stable(t, value, decodeClaim, func(c core.Claim) []byte { return appendClaim(nil, c) })
 		readDay(value, func(dayItem, error) bool { return true })
-		m := merger{fresh: []daySample{{item: "logs", hour: 3, quantity: "\x00\x01"}}, at: []int{0}, verdicts: make([]usage.Verdict, 1)}
-		_, _ = m.merge(nil, value)
+		_, _, _ = mergeInto(value, []usage.Sample{{Workspace: "ws_1", Item: "logs"}})
 		_, _ = decodeJSON[core.Task](value)
 		_ = entryIsOf("listing", value)
 	})

@@ -240,7 +240,9 @@ func failCall(nr, n int, errno syscall.Errno) error {
 func judgeCalls(fd uintptr, n int, errno syscall.Errno) {
 	for ; ; n-- {
 		var in notice
-		if _, _, failed := unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&in))); failed != 0 {
+		_, _, failed := unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_RECV,
+			uintptr(unsafe.Pointer(&in)))
+		if failed != 0 {
 			n++ // interrupted
 			continue
 		}
@@ -248,7 +250,8 @@ func judgeCalls(fd uintptr, n int, errno syscall.Errno) {
 		if n == 1 {
 			out = verdict{id: in.id, errno: -int32(errno)}
 		}
-		_, _, _ = unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&out)))
+		_, _, _ = unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_SEND,
+			uintptr(unsafe.Pointer(&out)))
 	}
 }
 
@@ -273,7 +276,8 @@ func TestFullDisk(t *testing.T) {
 		}
 		break
 	}
-	if settingThere(t, s, fmt.Sprintf("setting-%04d", stored)) || !settingThere(t, s, fmt.Sprintf("setting-%04d", stored-1)) {
+	there := func(i int) bool { return settingThere(t, s, fmt.Sprintf("setting-%04d", i)) }
+	if there(stored) || !there(stored-1) {
 		t.Error("the store holds other settings than those it took")
 	}
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=8m"); err != nil {

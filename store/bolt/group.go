@@ -157,7 +157,7 @@ func (w *writer) loop() {
 // turn runs and commits one group; false means that there will be no more.
 func (w *writer) turn() bool {
 	if w.tx.tx == nil {
-		runtime.Gosched()
+		runtime.Gosched() // let those that were just answered queue again: larger groups
 		w.group = w.s.queue.take(w.group[:0])
 		if len(w.group) == 0 {
 			return false
@@ -215,11 +215,17 @@ func (w *writer) join(t *txn) {
 	if len(w.own.ops) == 0 && len(t.usage) == 0 {
 		return
 	}
-	w.dirty = true
+	before := w.spoiled
+	w.dirty, w.spoiled = true, errTorn // until all of it is written
 	if err := cmp.Or(w.own.flush(&w.tx), t.flushUsage()); err != nil {
-		w.spoiled = fmt.Errorf("bolt: write: %w: %w", core.ErrUnavailable, err)
+		w.spoiled = fmt.Errorf("%w: %w", errTorn, err)
+		return
 	}
+	w.spoiled = before
 }
+
+// errTorn is why a group is given up of which a call is written only in part.
+var errTorn = fmt.Errorf("bolt: a call could not be written: %w", core.ErrUnavailable)
 
 // commit makes the group durable.
 func (w *writer) commit() error {

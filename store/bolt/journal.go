@@ -25,13 +25,14 @@ func (r *reader) CallbackEntry(
 func (r *reader) CallbackEntries(
 	_ context.Context, l marketplace.ListingID, p core.Page,
 ) iter.Seq2[core.JournalEntry, error] {
-	return page(r, callbacks, p, descending, func(value []byte) (e core.JournalEntry, keep bool, err error) {
+	decode := func(value []byte) (e core.JournalEntry, keep bool, err error) {
 		if l != "" && !entryIsOf(l, value) {
 			return e, false, nil
 		}
 		e, err = decodeEntry(value)
 		return e, true, err
-	})
+	}
+	return page(r, callbacks, p, descending, decode)
 }
 
 // PutCallbackEntry implements core.JournalWriter. It replaces an entry of the

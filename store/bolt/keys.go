@@ -148,5 +148,7 @@ func errKey(what string, parts ...string) error {
 	if len(parts) == 0 || parts[len(parts)-1] == "" {
 		return core.Invalid("invalid_key", "%s: the key is empty", what)
 	}
-	return &core.Fault{Err: core.ErrTooLarge, Code: "key_too_large", Detail: what + ": the key is too long"}
+	return &core.Fault{
+		Err: core.ErrTooLarge, Code: "key_too_large", Detail: what + ": the key is too long",
+	}
 }

@@ -70,8 +70,9 @@ func bboltOptions() *bbolt.Options {
 		FreelistType:   bbolt.FreelistMapType,
 		NoStatistics:   true,
 	}
+	size := int64(mapSize)                                  // a variable: it is no int on 32 bits, where it is not used
 	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // where a map is not file space
-		o.InitialMmapSize = mapSize
+		o.InitialMmapSize = int(size)
 	}
 	return o
 }

@@ -28,11 +28,17 @@ type op struct {
 // about five; comparing that many short keys is cheaper than hashing one.
 const maxUnindexed = 24
 
-// reset forgets all writes and keeps the memory.
+// maxKept is how many ops' memory is kept from one call to the next. A bulk
+// deletion may have had a hundred times more.
+const maxKept = 4096
+
+// reset forgets all writes.
 func (o *overlay) reset() {
 	clear(o.ops)
-	o.ops = o.ops[:0]
-	o.index = nil
+	o.ops, o.index = o.ops[:0], nil
+	if cap(o.ops) > maxKept {
+		o.ops = nil
+	}
 }
 
 // set records a write; a later one to the same key takes its place.

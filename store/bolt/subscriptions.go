@@ -35,10 +35,11 @@ func (r *reader) SubscriptionByName(
 func (r *reader) Subscriptions(
 	_ context.Context, l marketplace.ListingID, p core.Page,
 ) iter.Seq2[marketplace.Subscription, error] {
-	return page(r, subscriptions, p, ascending, func(value []byte) (marketplace.Subscription, bool, error) {
+	decode := func(value []byte) (marketplace.Subscription, bool, error) {
 		s, err := decodeSubscription(value)
 		return s, s.Known() && (l == "" || s.Listing == l), err
-	})
+	}
+	return page(r, subscriptions, p, ascending, decode)
 }
 
 // PutSubscription implements core.SubscriptionWriter.
@@ -60,6 +61,7 @@ func (t *txn) PutSubscription(_ context.Context, s marketplace.Subscription) err
 // rename points the names of next to id and frees those of before that next
 // does not have.
 func (t *txn) rename(id string, before *subscriptionHead, next subscriptionHead) error {
+	const what = "subscription name"
 	if before == nil {
 		before = &subscriptionHead{}
 	}
@@ -68,7 +70,7 @@ func (t *txn) rename(id string, before *subscriptionHead, next subscriptionHead)
 		if same && before.has(name) {
 			continue
 		}
-		err := t.take(subscriptionsByName, "subscription name", id, string(next.listing), name)
+		err := t.take(subscriptionsByName, what, id, string(next.listing), name)
 		if err != nil {
 			return err
 		}
@@ -77,7 +79,7 @@ func (t *txn) rename(id string, before *subscriptionHead, next subscriptionHead)
 		if same && next.has(name) {
 			continue
 		}
-		if err := t.remove(subscriptionsByName, "subscription name", string(before.listing), name); err != nil {
+		if err := t.remove(subscriptionsByName, what, string(before.listing), name); err != nil {
 			return err
 		}
 	}
@@ -130,9 +132,10 @@ func (r *reader) CloudAccounts(
 func (r *reader) CloudAccountsOf(
 	ctx context.Context, id account.ID, p core.Page,
 ) iter.Seq2[marketplace.Account, error] {
-	return members(r, cloudAccountsByOwner, string(id), p, func(id string) (marketplace.Account, error) {
+	load := func(id string) (marketplace.Account, error) {
 		return r.CloudAccount(ctx, marketplace.AccountID(id))
-	})
+	}
+	return members(r, cloudAccountsByOwner, string(id), p, load)
 }
 
 // PutCloudAccount implements core.SubscriptionWriter. A provider's account that
@@ -205,7 +208,8 @@ func all[T any](decode func([]byte) (T, error)) func([]byte) (T, bool, error) {
 // revised checks that the stored record is at revision rev, where 0 means that
 // there is none, and returns it; nil if there is none.
 func revised[T any](
-	t *txn, b bucket, what, id string, rev uint64, decode func([]byte) (T, error), revOf func(*T) uint64,
+	t *txn, b bucket, what, id string, rev uint64,
+	decode func([]byte) (T, error), revOf func(*T) uint64,
 ) (*T, error) {
 	value, err := t.lookup(b, id)
 	if err != nil {
@@ -213,7 +217,7 @@ func revised[T any](
 	}
 	if value == nil {
 		if rev != 0 {
-			return nil, core.Conflict("stale_revision", "%s %q is not stored, not even at revision %d", what, id, rev)
+			return nil, core.Conflict("stale_revision", "%s %q is not stored any more", what, id)
 		}
 		return nil, nil
 	}
@@ -222,7 +226,8 @@ func revised[T any](
 		return nil, fmt.Errorf("bolt: %s %q: %w", what, id, err)
 	}
 	if stored := revOf(&before); stored != rev {
-		return nil, core.Conflict("stale_revision", "%s %q is at revision %d, not %d", what, id, stored, rev)
+		return nil, core.Conflict("stale_revision",
+			"%s %q is at revision %d, not %d", what, id, stored, rev)
 	}
 	return &before, nil
 }

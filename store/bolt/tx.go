@@ -57,8 +57,11 @@ func (r *reader) lookup(b bucket, parts ...string) ([]byte, error) {
 	return r.get(b, key), nil
 }
 
-// put writes what encode appends to its argument under parts.
-func (t *txn) put(b bucket, what string, encode func([]byte) ([]byte, error), parts ...string) error {
+// encoder appends a stored value to dst.
+type encoder func(dst []byte) ([]byte, error)
+
+// put writes what encode appends under parts.
+func (t *txn) put(b bucket, what string, encode encoder, parts ...string) error {
 	key, err := t.key(what, parts...)
 	if err != nil {
 		return err
@@ -73,7 +76,8 @@ func (t *txn) put(b bucket, what string, encode func([]byte) ([]byte, error), pa
 
 // point makes an index entry that leads to id.
 func (t *txn) point(b bucket, what, id string, parts ...string) error {
-	return t.put(b, what, func(dst []byte) ([]byte, error) { return append(dst, id...), nil }, parts...)
+	encode := func(dst []byte) ([]byte, error) { return append(dst, id...), nil }
+	return t.put(b, what, encode, parts...)
 }
 
 // remove deletes the entry under parts, if there is one.

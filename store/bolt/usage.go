@@ -160,12 +160,16 @@ func (t *txn) mergeUsage(d *dayBatch, verdicts []usage.Verdict) error {
 	m := merger{fresh: d.samples, at: d.at, verdicts: verdicts}
 	value, err := m.merge(t.arena.room(), stored)
 	if err != nil {
-		return fmt.Errorf("bolt: usage of %q on %s: %w", d.workspace, d.day.Format(time.DateOnly), err)
+		return errUsage(d.workspace, d.day, err)
 	}
 	if m.changed {
 		t.usage = append(t.usage, usagePut{month, key, t.arena.keep(value)})
 	}
 	return nil
+}
+
+func errUsage(workspace string, day time.Time, err error) error {
+	return fmt.Errorf("bolt: usage of %q on %s: %w", workspace, day.Format(time.DateOnly), err)
 }
 
 // usagePut is a day to be written when the call has succeeded.
@@ -204,7 +208,10 @@ func (r *reader) Usage(
 		}
 		first, last := []byte(from.UTC().Format(monthFormat)), []byte(to.UTC().Format(monthFormat))
 		months := r.bucket(usageMonths).Cursor()
-		for name, _ := months.Seek(first); name != nil && bytes.Compare(name, last) <= 0; name, _ = months.Next() {
+		for name, _ := months.Seek(first); name != nil; name, _ = months.Next() {
+			if bytes.Compare(name, last) > 0 {
+				return
+			}
 			if !r.usageOfMonth(string(name), string(id), from, to, yield) {
 				return
 			}
@@ -228,7 +235,7 @@ func (r *reader) usageOfMonth(
 		}
 		next := func(s dayItem, err error) bool {
 			if err != nil {
-				return yield(usage.Sample{}, fmt.Errorf("bolt: usage of %q on %s: %w", id, day.Format(time.DateOnly), err))
+				return yield(usage.Sample{}, errUsage(id, day, err))
 			}
 			hour := day.Add(time.Duration(s.hour) * time.Hour)
 			return hour.Before(from) || !hour.Before(to) || yield(usage.Sample{

@@ -132,12 +132,13 @@ func (t *txn) unbind(ctx context.Context, next workspace.Binding) (workspace.Bin
 func (t *txn) reindex(ended, b workspace.Binding) error {
 	const what = "binding"
 	id := string(b.Workspace)
+	was, now := ended.Settlement.Subscription, b.Settlement.Subscription
 	for _, move := range []struct {
 		in       bucket
 		from, to string
 	}{
 		{bindingsByAccount, string(ended.BillingAccount), string(b.BillingAccount)},
-		{bindingsBySubscription, string(ended.Settlement.Subscription), string(b.Settlement.Subscription)},
+		{bindingsBySubscription, string(was), string(now)},
 		{bindingsByLeft, string(ended.Left), string(b.Left)},
 	} {
 		if err := t.list(move.in, what, move.from, move.to, id); err != nil {

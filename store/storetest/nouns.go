@@ -87,7 +87,8 @@ func loginsAreUnique(t *testing.T, s core.Store) {
 	}
 	changed := billingAccount("ba_1", "Acme", "new@acme.example", "")
 	changed.Rev = 1
-	if err := firstOf(put(changed), put(billingAccount("ba_2", "other", "ops@acme.example", "+8613800000000"))); err != nil {
+	heir := billingAccount("ba_2", "other", "ops@acme.example", "+8613800000000")
+	if err := firstOf(put(changed), put(heir)); err != nil {
 		t.Errorf("taking logins that became free = %v, want nil", err)
 	}
 	view(t, s, func(ctx context.Context, tx core.ReadTx) error {
@@ -276,8 +277,10 @@ func texts(samples []usage.Sample) []string {
 }
 
 func usageKeepsLast(t *testing.T, s core.Store) {
-	appendUsage(t, s, []usage.Verdict{usage.Accepted, usage.Accepted, usage.Duplicate, usage.Replaced, usage.Duplicate},
-		sample("logs", 1, "1"), sample("traces", 1, "9"), sample("logs", 1, "1"), sample("logs", 1, "2"), sample("logs", 1, "2"))
+	appendUsage(t, s,
+		[]usage.Verdict{usage.Accepted, usage.Accepted, usage.Duplicate, usage.Replaced, usage.Duplicate},
+		sample("logs", 1, "1"), sample("traces", 1, "9"), sample("logs", 1, "1"),
+		sample("logs", 1, "2"), sample("logs", 1, "2"))
 	appendUsage(t, s, []usage.Verdict{usage.Replaced}, sample("logs", 1, "3"))
 	got := texts(usageOf(t, s, epoch.AddDate(0, 0, -1), epoch.AddDate(0, 0, 1)))
 	if want := texts([]usage.Sample{sample("logs", 1, "3"), sample("traces", 1, "9")}); !slices.Equal(got, want) {
@@ -312,7 +315,8 @@ func usageRanges(t *testing.T, s core.Store) {
 }
 
 func badUsage(t *testing.T, s core.Store) {
-	part, noItem, noWorkspace, nul := sample("logs", 1, "1"), sample("", 1, "1"), sample("logs", 1, "1"), sample("logs", 1, "1")
+	part, noItem := sample("logs", 1, "1"), sample("", 1, "1")
+	noWorkspace, nul := sample("logs", 1, "1"), sample("logs", 1, "1")
 	part.Hour = part.Hour.Add(time.Minute)
 	noWorkspace.Workspace = ""
 	nul.Variant = "a\x00b"

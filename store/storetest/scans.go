@@ -26,8 +26,9 @@ func scanSeesOwnWrites(t *testing.T, s core.Store) {
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
 		changed, err := tx.Subscription(ctx, "sub_5")
 		changed.SKU = "changed"
-		err = firstOf(err, tx.PutSubscription(ctx, subscription("sub_0")), tx.PutSubscription(ctx, subscription("sub_4")),
-			tx.PutSubscription(ctx, subscription("sub_9")), tx.DeleteSubscription(ctx, "sub_3"), tx.PutSubscription(ctx, changed))
+		err = firstOf(err, tx.PutSubscription(ctx, subscription("sub_0")),
+			tx.PutSubscription(ctx, subscription("sub_4")), tx.PutSubscription(ctx, subscription("sub_9")),
+			tx.DeleteSubscription(ctx, "sub_3"), tx.PutSubscription(ctx, changed))
 		var got []string
 		for sub, err := range tx.Subscriptions(ctx, "", core.Page{After: "sub_0", Limit: 4}) {
 			if err != nil {

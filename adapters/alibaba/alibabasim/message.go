@@ -2,7 +2,7 @@ package alibabasim
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // only to make up an id
+	"crypto/md5" // #nosec -- only to make up an id
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -288,7 +288,7 @@ func succeeded(body []byte) bool {
 }
 
 func requestID(orderID string) string {
-	sum := md5.Sum([]byte(orderPay + orderID)) //nolint:gosec // only to make up an id
+	sum := md5.Sum([]byte(orderPay + orderID)) // #nosec -- only to make up an id
 	return hex.EncodeToString(sum[:])
 }
 

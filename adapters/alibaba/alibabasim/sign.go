@@ -2,8 +2,8 @@ package alibabasim
 
 import (
 	"crypto/hmac"
-	"crypto/md5"  //nolint:gosec // the protocol prescribes it
-	"crypto/sha1" //nolint:gosec // the protocol prescribes it
+	"crypto/md5"  // #nosec -- the protocol prescribes it
+	"crypto/sha1" // #nosec -- the protocol prescribes it
 	"encoding/base64"
 	"encoding/hex"
 	"maps"
@@ -21,7 +21,7 @@ func token(values map[string]string, key string) string {
 		}
 	}
 	parts = append(parts, "key="+key)
-	sum := md5.Sum([]byte(strings.Join(parts, "&"))) //nolint:gosec // the protocol prescribes it
+	sum := md5.Sum([]byte(strings.Join(parts, "&"))) // #nosec -- the protocol prescribes it
 	return hex.EncodeToString(sum[:])
 }
 

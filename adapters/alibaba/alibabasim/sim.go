@@ -84,7 +84,7 @@ func New(cfg sim.Config) (sim.Simulator, error) {
 	}
 	s := &Simulator{
 		cfg: cfg, listing: l, sender: sim.NewSender(cfg), wall: time.Now, key: l.SPIKey,
-		rnd:       rand.New(rand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
+		rnd:       rand.New(rand.NewPCG(cfg.Seed, 1)), // #nosec -- repeatable on purpose
 		instances: map[string]*Instance{}, nonces: map[string]time.Time{},
 	}
 	s.handler = s.routes()

@@ -58,7 +58,7 @@ func text(v cbor.Value) string {
 	return string(s)
 }
 
-func unsigned(n int64) cbor.Uint { return cbor.Uint(max(0, n)) } //nolint:gosec // not negative
+func unsigned(n int64) cbor.Uint { return cbor.Uint(max(0, n)) } // #nosec -- not negative
 
 // epochTag marks a time as seconds since 1970 (RFC 8949, 3.4.2).
 const epochTag = 1

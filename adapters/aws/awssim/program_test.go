@@ -31,9 +31,8 @@ type program struct {
 	market core.Marketplace
 	now    func() time.Time
 
-	mu      sync.Mutex
-	subs    []*marketplace.Subscription
-	account map[marketplace.SubscriptionID]string
+	mu   sync.Mutex
+	subs []*marketplace.Subscription
 }
 
 // ServeHTTP takes callbacks as the webhook server does.

@@ -63,7 +63,7 @@ const hideMessages = 30 * time.Second
 func New(cfg sim.Config) (*Simulator, error) {
 	s := &Simulator{
 		cfg: cfg, tokens: map[string]token{}, confirm: map[string]string{}, switches: defaultSwitches(),
-		rnd: mrand.New(mrand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
+		rnd: mrand.New(mrand.NewPCG(cfg.Seed, 1)), // #nosec -- repeatable on purpose
 	}
 	if s.cfg.Log == nil {
 		s.cfg.Log = slog.New(slog.DiscardHandler)

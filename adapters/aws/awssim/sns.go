@@ -4,7 +4,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // SignatureVersion 1 of SNS is SHA-1
+	"crypto/sha1" // #nosec -- SignatureVersion 1 of SNS is SHA-1
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -58,7 +58,7 @@ func (s *signer) sign(m map[string]string) error {
 	hash, digest := crypto.SHA256, make([]byte, 0, sha256.Size)
 	if m["SignatureVersion"] == "1" {
 		hash = crypto.SHA1
-		sum := sha1.Sum(text) //nolint:gosec // see the import
+		sum := sha1.Sum(text) // #nosec -- see the import
 		digest = append(digest, sum[:]...)
 	} else {
 		sum := sha256.Sum256(text)

@@ -67,7 +67,7 @@ func New(cfg sim.Config) (*Sim, error) {
 	}
 	s := &Sim{
 		own: own, key: own.Key, cadence: "burst",
-		rnd: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed+1)), //nolint:gosec // reproducible on purpose
+		rnd: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed+1)), // #nosec -- reproducible on purpose
 	}
 	cfg.Client = s.client(cfg.Client)
 	s.cfg, s.sender = cfg, sim.NewSender(cfg)

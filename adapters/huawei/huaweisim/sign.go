@@ -5,7 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // fixed by the protocol
+	"crypto/sha1" // #nosec -- fixed by the protocol
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -47,8 +47,8 @@ func authToken(key string, values map[string]string) string {
 // encrypt encrypts a field with 128 bits. Of this size the key is simply the
 // first block of Java's generator.
 func encrypt(key, text, iv string) string {
-	seed := sha1.Sum([]byte(key)) //nolint:gosec // see above
-	block := sha1.Sum(seed[:])    //nolint:gosec // see above
+	seed := sha1.Sum([]byte(key)) // #nosec -- see above
+	block := sha1.Sum(seed[:])    // #nosec -- see above
 	c, _ := aes.NewCipher(block[:16])
 	n := aes.BlockSize - len(text)%aes.BlockSize
 	padded := append([]byte(text), bytes.Repeat([]byte{byte(n)}, n)...)

@@ -614,7 +614,7 @@ type Limit = int
 
 // ListAPIKeysParams defines parameters for ListAPIKeys.
 type ListAPIKeysParams struct {
-	// Limit The most items on one page.
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor The `next_cursor` of the page before; opaque.
@@ -641,7 +641,7 @@ type RevokeAPIKeyParams struct {
 
 // ListBillingAccountsParams defines parameters for ListBillingAccounts.
 type ListBillingAccountsParams struct {
-	// Limit The most items on one page.
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor The `next_cursor` of the page before; opaque.
@@ -662,7 +662,7 @@ type ListBindingsParams struct {
 	// WorkspaceID Only those of this workspace; `limit` and `cursor` then have no meaning.
 	WorkspaceID *string `form:"workspace_id,omitempty" json:"workspace_id,omitempty"`
 
-	// Limit The most items on one page.
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor The `next_cursor` of the page before; opaque.
@@ -687,7 +687,7 @@ type ListCallbacksParams struct {
 	// are not those of verified callbacks.
 	Rejected *bool `form:"rejected,omitempty" json:"rejected,omitempty"`
 
-	// Limit The most items on one page.
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor The `next_cursor` of the page before; opaque.
@@ -708,7 +708,7 @@ type ListCloudAccountsParams struct {
 	// BillingAccountID Only those that this billing account claimed.
 	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
 
-	// Limit The most items on one page.
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor The `next_cursor` of the page before; opaque.
@@ -729,7 +729,7 @@ type ListSubscriptionsParams struct {
 	// Listing Only those of this listing.
 	Listing *string `form:"listing,omitempty" json:"listing,omitempty"`
 
-	// Limit The most items on one page.
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor The `next_cursor` of the page before; opaque.
@@ -741,7 +741,7 @@ type ListWorkspacesParams struct {
 	// BillingAccountID Only those that this billing account pays for now.
 	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
 
-	// Limit The most items on one page.
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor The `next_cursor` of the page before; opaque.
