@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cloudsettle/adapters"
+	"cloudsettle/console/dev"
 )
 
 // How journeys run.
@@ -51,6 +52,7 @@ listings:
 type journey struct {
 	*rig
 	pages map[string]string // where a person buys
+	clock *dev.Clock        // of the simulators; the server has one of its own
 }
 
 func newJourney(t *testing.T) *journey {
@@ -58,7 +60,7 @@ func newJourney(t *testing.T) *journey {
 	dir := t.TempDir()
 	public, admin := freePort(t), freePort(t)
 	text := fmt.Sprintf(journeyConfig, public, admin, freePort(t), freePort(t), freePort(t), dir)
-	j := &journey{pages: map[string]string{}, rig: &rig{
+	j := &journey{pages: map[string]string{}, clock: dev.NewClock(time.Now), rig: &rig{
 		t: t, dir: dir, config: filepath.Join(dir, "cloudsettle.yaml"), serve: []string{"--dev"},
 		url: "http://" + public, admin: "http://" + admin, sims: map[string]adapters.Simulator{},
 	}}
@@ -72,7 +74,7 @@ func newJourney(t *testing.T) *journey {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	sims, err := startSimulators(cfg, j.url, simOptions{
-		compress: journeyCompress, seed: seed, hostile: true, now: time.Now, log: slog.New(slog.DiscardHandler),
+		compress: journeyCompress, seed: seed, hostile: true, now: j.clock.Now, log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -241,13 +243,54 @@ func TestJourney(t *testing.T) {
 	t.Run("aws, registered first", func(t *testing.T) { j.on(t).awsRegisteredFirst() })
 	t.Run("alibaba", func(t *testing.T) { j.on(t).alibaba() })
 	t.Run("huawei", func(t *testing.T) { j.on(t).huawei() })
+	j.wasHostile()
+}
+
+// wasHostile fails if the networks behaved, for then the test tests less than
+// it says.
+func (j *journey) wasHostile() {
+	j.t.Helper()
+	lost, repeated := 0, 0
+	for _, sim := range j.sims {
+		for _, a := range sim.Attempts() {
+			if a.Lost {
+				lost++
+			} else if a.N > 1 {
+				repeated++
+			}
+		}
+	}
+	if lost == 0 || repeated == 0 {
+		j.t.Errorf("%d answers were lost and %d callbacks repeated, want some of each", lost, repeated)
+	}
 }
 
 // on returns j for a subtest.
 func (j *journey) on(t *testing.T) *journey {
 	r := *j.rig
 	r.t = t
-	return &journey{rig: &r, pages: j.pages}
+	return &journey{rig: &r, pages: j.pages, clock: j.clock}
+}
+
+// later moves all clocks on.
+func (j *journey) later(d time.Duration) {
+	j.t.Helper()
+	now := j.clock.Now().Add(d)
+	if err := j.clock.Set(now); err != nil {
+		j.t.Fatal(err)
+	}
+	body := strings.NewReader(`{"now":"` + now.Format(time.RFC3339) + `"}`)
+	req, err := http.NewRequestWithContext(j.t.Context(), http.MethodPut, j.url+"/dev/clock", body)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		j.t.Fatalf("PUT /dev/clock %s = %s, %v", now, resp.Status, err)
+	}
 }
 
 // do presses a button of a marketplace's page and waits for the callbacks.
@@ -307,13 +350,13 @@ func (j *journey) awsRegisteredFirst() {
 	names := map[string]string{"agreement": "agmt-early", "license": "l-early", "account": "210987654321"}
 	a := j.trigger("aws-main", "register", names)
 	b := newBrowser(j.t)
-	b.open(a.Location)
+	b.open(j.url + a.Location)
 	b.see("Finish setting up Cloudsettle")
 	if !strings.Contains(words(b.page), "Waiting for confirmation") {
 		j.t.Errorf("the page does not say that the purchase is not confirmed: %s", words(b.page))
 	}
 	j.trigger("aws-main", "subscribe", names)
-	b.open(a.Location)
+	b.open(j.url + a.Location)
 	j.settle(b, "eve", "us1")
 	var found []object
 	for _, sub := range j.list("subscriptions", "listing", "aws-main") {
@@ -336,10 +379,21 @@ func (j *journey) alibaba() {
 	b.follow("Login directly")
 	j.comesBack(b)
 
-	for _, step := range []struct{ button, status string }{
-		{"Renew", "active"}, {"Change the plan", "active"}, {"Let expire", "locked"}, {"Top up and resume", "active"},
-		{"Let expire", "locked"}, {"Renew", "active"},
+	const day = 24 * time.Hour
+	for _, step := range []struct {
+		wait           time.Duration
+		button, status string
+	}{
+		{0, "Change the plan", "active"},
+		{0, "Let expire", "locked"},
+		{0, "Top up and resume", "active"},
+		{4 * day, "Let expire", "locked"}, // sooner it could be the first one, late
+		{0, "Renew", "active"},
+		{70 * day, "Let expire", "locked"}, // sooner the term of the renewal runs
 	} {
+		if step.wait > 0 {
+			j.later(step.wait)
+		}
 		j.do(b, "ali-cn", step.button, nil)
 		j.follows(step.button, ws, step.status, sub)
 	}

@@ -52,7 +52,12 @@ type rig struct {
 // newRig writes a configuration with the three marketplaces. Nothing runs yet.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	dir := t.TempDir()
+	return newRigIn(t, t.TempDir())
+}
+
+// newRigIn is newRig with everything in dir.
+func newRigIn(t *testing.T, dir string) *rig {
+	t.Helper()
 	public, admin := freePort(t), freePort(t)
 	r := &rig{t: t, dir: dir, url: "http://" + public, admin: "http://" + admin, sims: map[string]adapters.Simulator{}}
 	r.config = filepath.Join(dir, "cloudsettle.yaml")
@@ -117,6 +122,7 @@ func (r *rig) start(wrap ...string) {
 	args = append(args, r.serve...)
 	r.child = exec.Command(args[0], args[1:]...) // #nosec -- this very binary
 	r.child.Env = append(os.Environ(), childEnv+"=1", bootstrapKey+"="+bootstrap)
+	r.child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.stderr = &bytes.Buffer{}
 	r.child.Stderr = r.stderr
 	if err := r.child.Start(); err != nil {
@@ -141,9 +147,21 @@ func (r *rig) kill() {
 	if r.child == nil || r.child.Process == nil {
 		return
 	}
-	_ = r.child.Process.Kill()
+	_ = syscall.Kill(-r.child.Process.Pid, syscall.SIGKILL) // with what it runs under
 	_ = r.child.Wait()
 	r.child = nil
+}
+
+// ended waits until the server ends by itself and returns its exit code.
+func (r *rig) ended(within time.Duration) (int, error) {
+	timer := time.AfterFunc(within, func() { _ = syscall.Kill(-r.child.Process.Pid, syscall.SIGKILL) })
+	_ = r.child.Wait()
+	if !timer.Stop() {
+		return -1, fmt.Errorf("the server still ran after %s", within)
+	}
+	code := r.child.ProcessState.ExitCode()
+	r.child = nil
+	return code, nil
 }
 
 // trigger sends one callback and returns how it was answered.
