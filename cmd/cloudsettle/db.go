@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,8 +126,8 @@ func boltPath(cfg Config) (string, error) {
 	return path, nil
 }
 
-// Run copies a backup into place and checks it.
-func (c *restoreCmd) Run(ctx context.Context, s *streams, client *cli) error {
+// Run copies a backup into place once it has shown to be sound.
+func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 	cfg, err := s.load()
 	if err != nil {
 		return err
@@ -135,10 +136,30 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams, client *cli) error {
 	if err != nil {
 		return err
 	}
-	if err := copyFile(c.From, path); err != nil {
+	if err := storeThere(cfg); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is there; stop the server and move the file away first: %w", path, cmp.Or(err, os.ErrExist))
+	}
+	tmp := path + ".restore"
+	if err := errors.Join(removeOld(tmp), copyFile(c.From, tmp)); err != nil {
 		return err
 	}
-	return (&checkCmd{}).Run(ctx, s, client)
+	if err := soundFile(ctx, tmp); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	if err := errors.Join(os.Rename(tmp, path), syncDir(filepath.Dir(path))); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%s is sound and in place\n", path)
+	return err
+}
+
+// soundFile looks for damage in a file that no server uses.
+func soundFile(ctx context.Context, path string) error {
+	st, err := store.Open(ctx, "bolt:"+path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(st.Check(ctx), st.Close())
 }
 
 func copyFile(from, to string) error {
@@ -151,9 +172,6 @@ func copyFile(from, to string) error {
 	}
 	defer func() { _ = src.Close() }()
 	_, err = writeNew(to, io.Discard, func(w io.Writer) (int64, error) { return io.Copy(w, src) })
-	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s is there; stop the server and move the file away first: %w", to, err)
-	}
 	return err
 }
 
@@ -197,16 +215,21 @@ func (c *compactCmd) Run(ctx context.Context, s *streams) error {
 // replace puts what k holds in place of its own file.
 func replace(ctx context.Context, k compacter, path string) error {
 	tmp := path + ".compact"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // of a run that was killed
-		return err
-	}
-	if err := k.CompactTo(ctx, tmp); err != nil {
+	if err := errors.Join(removeOld(tmp), k.CompactTo(ctx, tmp)); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// removeOld removes what a run that was killed left behind.
+func removeOld(tmp string) error {
+	if err := os.Remove(tmp); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // syncDir makes a renamed file durable under its new name.

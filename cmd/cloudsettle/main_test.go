@@ -9,12 +9,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"cloudsettle/adapters"
 )
@@ -25,12 +26,9 @@ const childEnv = "TEST_RUN_AS_CLOUDSETTLE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-		stop()
-		os.Exit(code)
+		main()
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"cloudsettle": main})
 }
 
 // bootstrap is the operator key of servers under test.
