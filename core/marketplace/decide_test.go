@@ -1,6 +1,7 @@
 package marketplace_test
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -23,6 +24,15 @@ var (
 )
 
 func day(n int) time.Time { return day0.AddDate(0, 0, n) }
+
+// TestMain asks for as many random histories as the project promises.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
+		_ = flag.Set("rapid.checks", "10000")
+	}
+	os.Exit(m.Run())
+}
 
 // state is what a subscription looks like from outside.
 type state struct {
@@ -146,8 +156,8 @@ func TestDecideIgnoresOrderAndRepetition(t *testing.T) {
 			permute(len(l.events), func(order []int) {
 				for range 4 {
 					events := repeated(rnd, l.events, order)
-					if diff := cmp.Diff(l.want, look(apply(events, l.at))); diff != "" {
-						t.Fatalf("order %v as %v (-want +got):\n%s", order, kinds(events), diff)
+					if got := look(apply(events, l.at)); got != l.want {
+						t.Fatalf("order %v as %v (-want +got):\n%s", order, kinds(events), cmp.Diff(l.want, got))
 					}
 				}
 			})
@@ -158,16 +168,16 @@ func TestDecideIgnoresOrderAndRepetition(t *testing.T) {
 // repeated returns events in order, each of them one to three times: again at
 // once, or again somewhere later.
 func repeated(rnd *rand.Rand, events []marketplace.Event, order []int) []marketplace.Event {
-	var out []marketplace.Event
+	all := slices.Clone(order)
 	for _, i := range order {
-		out = append(out, events[i])
-	}
-	for _, ev := range slices.Clone(out) {
 		for range rnd.IntN(3) {
-			first := slices.IndexFunc(out, func(o marketplace.Event) bool { return cmp.Equal(o, ev) })
-			at := first + 1 + rnd.IntN(len(out)-first)
-			out = slices.Insert(out, at, ev)
+			first := slices.Index(all, i)
+			all = slices.Insert(all, first+1+rnd.IntN(len(all)-first), i)
 		}
+	}
+	out := make([]marketplace.Event, len(all))
+	for at, i := range all {
+		out[at] = events[i]
 	}
 	return out
 }
@@ -208,12 +218,12 @@ func TestDecideAgreesWithTheModel(t *testing.T) {
 		events := append([]marketplace.Event{bought}, rapid.SliceOfN(rapid.Custom(drawEvent), 0, 24).Draw(t, "events")...)
 		at := day(rapid.IntRange(0, 200).Draw(t, "day"))
 		got := look(apply(events, at))
-		if diff := cmp.Diff(model(events, at), got); diff != "" {
-			t.Fatalf("%v on %s (-model +got):\n%s", kinds(events), at.Format(time.DateOnly), diff)
+		if want := model(events, at); got != want {
+			t.Fatalf("%v on %s (-model +got):\n%s", kinds(events), at.Format(time.DateOnly), cmp.Diff(want, got))
 		}
 		shuffled := rapid.Permutation(events).Draw(t, "shuffled")
-		if diff := cmp.Diff(got, look(apply(shuffled, at))); diff != "" {
-			t.Fatalf("%v shuffled to %v:\n%s", kinds(events), kinds(shuffled), diff)
+		if again := look(apply(shuffled, at)); again != got {
+			t.Fatalf("%v shuffled to %v:\n%s", kinds(events), kinds(shuffled), cmp.Diff(got, again))
 		}
 	})
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // Validate returns nil or Problems with everything that is wrong with the
-// book. ID and Version are not looked at: they are given when it is stored.
+// book, up to a hundred things. ID and Version are not looked at: they are given when it is stored.
 func (b *Book) Validate() error {
 	var v validator
 	v.name("/name", b.Name)
@@ -166,7 +166,8 @@ func (v *validator) code(path, s string) {
 }
 
 func codeByte(b byte) bool {
-	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '_' || b == '.' || b == '-'
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' ||
+		b == '_' || b == '.' || b == '-'
 }
 
 // name checks a text that people read.

@@ -80,8 +80,12 @@ func (r *yamlReader) book(n *yaml.Node) Book {
 func (r *yamlReader) item(path string, n *yaml.Node) Item {
 	it := Item{Mode: Flat}
 	r.object(path, n, it.setters(), nested{
-		"measures": func(path string, n *yaml.Node) { it.Measures = list(r, path, n, MaxMeasures, r.measure) },
-		"prices":   func(path string, n *yaml.Node) { it.Prices = list(r, path, n, MaxPrices, r.price) },
+		"measures": func(path string, n *yaml.Node) {
+			it.Measures = list(r, path, n, MaxMeasures, r.measure)
+		},
+		"prices": func(path string, n *yaml.Node) {
+			it.Prices = list(r, path, n, MaxPrices, r.price)
+		},
 	}, "item", "unit", "aggregation", "prices")
 	return it
 }
@@ -119,7 +123,9 @@ func (r *yamlReader) tier(path string, n *yaml.Node) Tier {
 type nested map[string]func(path string, n *yaml.Node)
 
 // object reads a mapping with these keys and no others, each at most once.
-func (r *yamlReader) object(path string, n *yaml.Node, plain setters, deep nested, required ...string) {
+func (r *yamlReader) object(
+	path string, n *yaml.Node, plain setters, deep nested, required ...string,
+) {
 	r.lines[path] = n.Line
 	if n.Kind != yaml.MappingNode {
 		r.fail(n.Line, path, "must be a mapping of keys to values")
@@ -162,7 +168,9 @@ func (r *yamlReader) plain(path string, n *yaml.Node, setter func(string) error)
 }
 
 // list reads a sequence of at most limit elements.
-func list[T any](r *yamlReader, path string, n *yaml.Node, limit int, one func(string, *yaml.Node) T) []T {
+func list[T any](
+	r *yamlReader, path string, n *yaml.Node, limit int, one func(string, *yaml.Node) T,
+) []T {
 	if n.Kind != yaml.SequenceNode {
 		r.fail(n.Line, path, "must be a list")
 		return nil
