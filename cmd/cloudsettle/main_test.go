@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -103,14 +104,32 @@ listings:
      currency: CNY}
 `
 
+// The ports of servers under test: below those that the kernel gives to clients,
+// one of which would keep a server from starting again.
+const (
+	firstPort = 20000
+	portPairs = 6000
+)
+
+// freePort returns an address on this machine that is this test's until it ends,
+// also while its server is down: the next port is taken as a sign.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range portPairs {
+		port := firstPort + 2*rand.IntN(portPairs)
+		sign, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
+		if err != nil {
+			continue
+		}
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil && ln.Close() == nil {
+			t.Cleanup(func() { _ = sign.Close() })
+			return ln.Addr().String()
+		}
+		_ = sign.Close()
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // start starts the server in a process of its own and waits until it answers.

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,7 +21,7 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true,
-		Setup: scriptSetup,
+		Setup: scriptSetup(t),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "await": scriptAwait,
 		},
@@ -30,24 +29,19 @@ func TestScripts(t *testing.T) {
 }
 
 // scriptSetup writes cloudsettle.yaml, which commands then find.
-func scriptSetup(e *testscript.Env) error {
-	var ports []any
-	for range 2 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer func() { _ = ln.Close() }()
-		ports = append(ports, ln.Addr().String())
+func scriptSetup(t *testing.T) func(*testscript.Env) error {
+	t.Helper()
+	return func(e *testscript.Env) error {
+		public, admin := freePort(t), freePort(t)
+		e.Setenv("URL", "http://"+public)
+		e.Setenv("ADMIN", "http://"+admin)
+		e.Setenv("CLOUDSETTLE_API_KEY", bootstrap)
+		e.Setenv(bootstrapKey, bootstrap)
+		path := filepath.Join(e.WorkDir, "cloudsettle.yaml")
+		e.Setenv("CLOUDSETTLE_CONFIG", path)
+		text := fmt.Sprintf(testConfig, public, admin, "http://"+public, filepath.Join(e.WorkDir, "db"), strings.Repeat("ab", 32))
+		return os.WriteFile(path, []byte(text), 0o600)
 	}
-	e.Setenv("URL", fmt.Sprintf("http://%s", ports[0]))
-	e.Setenv("ADMIN", fmt.Sprintf("http://%s", ports[1]))
-	e.Setenv("CLOUDSETTLE_API_KEY", bootstrap)
-	e.Setenv(bootstrapKey, bootstrap)
-	path := filepath.Join(e.WorkDir, "cloudsettle.yaml")
-	e.Setenv("CLOUDSETTLE_CONFIG", path)
-	text := fmt.Sprintf(testConfig, ports[0], ports[1], e.Getenv("URL"), filepath.Join(e.WorkDir, "db"), strings.Repeat("ab", 32))
-	return os.WriteFile(path, []byte(text), 0o600)
 }
 
 // scriptExits is "exits CODE PROGRAM ARG…": the program ends with that code.
