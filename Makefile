@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 GO    ?= go
 export GOFLAGS ?= -buildvcs=false
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .PHONY: help build run test check bench fuzz fixtures generate clean
 
@@ -10,7 +11,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
 build: ## bin/cloudsettle, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/cloudsettle ./cmd/cloudsettle
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags="-s -w -X main.version=$(VERSION)" -o bin/cloudsettle ./cmd/cloudsettle
 
 run: build ## everything on this machine: simulators, demo data, console
 	bin/cloudsettle serve --dev

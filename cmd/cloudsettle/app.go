@@ -35,6 +35,7 @@ const (
 type app struct {
 	cfg     Config
 	dev     *devTools // nil unless --dev
+	relaxed bool
 	log     *slog.Logger
 	now     func() time.Time
 	ids     *id.Generator
@@ -44,18 +45,29 @@ type app struct {
 	admin   http.Handler
 }
 
-// openApp opens the store and the adapters. The caller closes it. A local
-// secret, if not empty, is an operator's key as long as the app is open.
-func openApp(ctx context.Context, cfg Config, dev *devTools, log *slog.Logger, local string) (*app, error) {
-	if err := cfg.Validate(dev != nil); err != nil {
+// appOptions is what an app is opened with beside its configuration.
+type appOptions struct {
+	dev *devTools // what --dev adds, or nil
+	// relaxed accepts what only --dev may serve with: simulators' hosts and
+	// plain http. dev implies it.
+	relaxed bool
+	log     *slog.Logger
+	// local, if not empty, is an operator's key as long as the app is open.
+	local string
+}
+
+// openApp opens the store and the adapters. The caller closes it.
+func openApp(ctx context.Context, cfg Config, o appOptions) (*app, error) {
+	o.relaxed = o.relaxed || o.dev != nil
+	if err := cfg.Validate(o.relaxed); err != nil {
 		return nil, err
 	}
-	a := &app{cfg: cfg, dev: dev, log: log, now: func() time.Time { return time.Now().UTC() }}
-	if dev != nil {
-		a.now = dev.clock.Now
+	a := &app{cfg: cfg, dev: o.dev, relaxed: o.relaxed, log: o.log, now: func() time.Time { return time.Now().UTC() }}
+	if a.dev != nil {
+		a.now = a.dev.clock.Now
 	}
 	a.ids = id.NewGenerator(a.now)
-	master, err := masterKey(cfg.MasterKey, dev != nil)
+	master, err := masterKey(cfg.MasterKey, a.dev != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +85,7 @@ func openApp(ctx context.Context, cfg Config, dev *devTools, log *slog.Logger, l
 	}
 	a.svc = core.NewService(core.Config{
 		Store: a.store, Marketplaces: markets, Sites: sites, Mailer: a.mailer(), Now: a.now,
-		NewID: a.ids.New, Log: log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: local, Dev: dev != nil,
+		NewID: a.ids.New, Log: a.log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: o.local, Dev: a.dev != nil,
 	})
 	if a.handler, a.admin, err = a.routes(); err != nil {
 		return nil, errors.Join(err, a.store.Close())
@@ -93,7 +105,7 @@ func (a *app) marketplaces() ([]core.Marketplace, error) {
 		}
 		m, err := adapters.Open(
 			core.Listing{ID: l.ID, Provider: l.Provider, Currency: l.Currency, OnRelease: l.OnRelease},
-			core.Settings{Raw: l.Raw, PublicURL: a.cfg.PublicURL, Now: a.now, Log: a.log, Dev: a.dev != nil},
+			core.Settings{Raw: l.Raw, PublicURL: a.cfg.PublicURL, Now: a.now, Log: a.log, Dev: a.relaxed},
 		)
 		out, errs = append(out, m), append(errs, err)
 	}
@@ -174,11 +186,26 @@ func (a *app) Run(ctx context.Context, public, admin net.Listener) error {
 // Close releases the store. Run has returned.
 func (a *app) Close() error { return a.store.Close() }
 
-// newLogger writes JSON lines at a level.
+// newLogger writes lines at a level: JSON for machines, and what people can
+// read where w is a terminal.
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("log_level: %w", err)
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})), nil
+	o := &slog.HandlerOptions{Level: l}
+	if isTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, o)), nil
+}
+
+// isTerminal reports whether somebody watches w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }

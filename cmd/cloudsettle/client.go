@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,9 +24,12 @@ const (
 	pageLimit  = core.MaxPage
 )
 
+// errNoKey says that a server elsewhere is asked without a key.
+var errNoKey = errors.New("no API key: give --api-key, or set CLOUDSETTLE_API_KEY")
+
 // clientCommands are the commands that talk to a running server.
 type clientCommands struct {
-	Server *url.URL `help:"The server to talk to." default:"http://127.0.0.1:8080" env:"CLOUDSETTLE_SERVER" placeholder:"URL"`
+	Server *url.URL `help:"The server to talk to; the one on this machine by default." env:"CLOUDSETTLE_SERVER" placeholder:"URL"`
 	APIKey string   `name:"api-key" help:"The API key; with a server on this machine the demo's own by default." env:"CLOUDSETTLE_API_KEY" placeholder:"KEY"`
 	Output string   `short:"o" help:"How to print: table, json or csv." enum:"table,json,csv" default:"table"`
 
@@ -43,15 +45,17 @@ type clientCommands struct {
 // cli is a command line that talks to a server.
 type cli struct {
 	api    rest.ClientInterface
+	key    string // to authenticate with
 	output string // table, json or csv
 	out    io.Writer
 }
 
 // client returns what the commands run with.
 func (f *clientCommands) client(s *streams) *cli {
-	key := f.key()
-	return &cli{output: f.Output, out: s.out, api: &rest.Client{
-		Server: strings.TrimSuffix(f.server().String(), "/") + "/",
+	server := f.server(s)
+	key := f.key(server)
+	return &cli{key: key, output: f.Output, out: s.out, api: &rest.Client{
+		Server: strings.TrimSuffix(server.String(), "/") + "/",
 		Client: &http.Client{
 			Timeout:   callWithin,
 			Transport: s.offline,
@@ -59,27 +63,33 @@ func (f *clientCommands) client(s *streams) *cli {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		RequestEditors: []rest.RequestEditorFn{func(_ context.Context, r *http.Request) error {
-			if key == "" && !isLoopback(r.URL.Hostname()) { // the store of this machine needs none
-				return errors.New("no API key: give --api-key or set CLOUDSETTLE_API_KEY")
+			switch {
+			case key != "":
+				r.Header.Set("Authorization", "Bearer "+key)
+			case !isLoopback(server.Hostname()): // here the store itself may answer
+				return errNoKey
 			}
-			r.Header.Set("Authorization", "Bearer "+key)
 			return nil
 		}},
 	}}
 }
 
-func (f *clientCommands) server() *url.URL {
-	if f.Server == nil {
-		return &url.URL{}
+// server returns the server to talk to: the one that was named, else the one
+// that the configuration describes.
+func (f *clientCommands) server(s *streams) *url.URL {
+	if f.Server != nil {
+		return f.Server
 	}
-	return f.Server
+	cfg, err := s.load()
+	if err != nil { // a command that needs the configuration says what is wrong with it
+		cfg.Listen = defaultListen
+	}
+	return &url.URL{Scheme: "http", Host: reachable(cfg.Listen)}
 }
 
 // key returns the key to use. The demo's own goes to this machine only.
-func (f *clientCommands) key() string {
-	host := f.server().Hostname()
-	local := host == "localhost" || net.ParseIP(host).IsLoopback()
-	if f.APIKey != "" || !local {
+func (f *clientCommands) key(server *url.URL) string {
+	if f.APIKey != "" || !isLoopback(server.Hostname()) {
 		return f.APIKey
 	}
 	text, err := os.ReadFile(devKeyFile)

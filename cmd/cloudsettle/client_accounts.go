@@ -148,7 +148,7 @@ func subscriptionColumns() []column[rest.Subscription] {
 		{"CLOUD ACCOUNT", func(s rest.Subscription) string { return s.CloudAccountID }},
 		{"STATUS", func(s rest.Subscription) string { return string(s.Status) }},
 		{"SKU", func(s rest.Subscription) string { return s.Sku }},
-		{"QUANTITY", func(s rest.Subscription) string { return count(int(s.Quantity)) }},
+		{"QUANTITY", func(s rest.Subscription) string { return stated(s.Quantity) }},
 		{"TRIAL", func(s rest.Subscription) string { return yes(s.Trial) }},
 		{"EXPIRES", func(s rest.Subscription) string { return when(s.ExpiresAt) }},
 		{"LAST EVENT", func(s rest.Subscription) string { return when(&s.LastEventAt) }},

@@ -150,3 +150,11 @@ func yes(b bool) string {
 func joined(list []string) string { return strings.Join(list, " ") }
 
 func count(n int) string { return fmt.Sprint(n) }
+
+// stated prints a number that marketplaces need not tell.
+func stated(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}

@@ -69,11 +69,14 @@ const envPrefix = "CLOUDSETTLE_"
 
 var notConfig = []string{"SERVER", "API_KEY", "BOOTSTRAP_API_KEY", "CONFIG"}
 
-// defaults are for one machine behind a TLS proxy.
+// defaultListen is where a server listens that was not told where.
+const defaultListen = "127.0.0.1:8080"
+
+// defaults are for one machine behind a TLS proxy. public_url is http://listen
+// by default.
 var defaults = map[string]any{
-	"listen":       "127.0.0.1:8080",
+	"listen":       defaultListen,
 	"admin_listen": "127.0.0.1:8081",
-	"public_url":   "http://127.0.0.1:8080",
 	"store":        "bolt:data/cloudsettle.db",
 	"master_key":   "file:data/master.key",
 	"log_level":    "info",
@@ -103,6 +106,9 @@ func loadConfig(path string, base map[string]any) (Config, error) {
 	}}
 	if err := k.UnmarshalWithConf("", &c, conf); err != nil {
 		return Config{}, fmt.Errorf("config %s: %w", path, err)
+	}
+	if c.PublicURL == "" {
+		c.PublicURL = "http://" + c.Listen
 	}
 	return c, nil
 }

@@ -1,31 +1,27 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"go.yaml.in/yaml/v3"
 
-	"cloudsettle/adapters"
 	"cloudsettle/core"
 	"cloudsettle/store"
 )
 
 // dbCmd looks after the store.
 type dbCmd struct {
-	Backup  backupCmd  `cmd:"" help:"Write a consistent copy, also while a server runs on a copy of the file system."`
+	Backup  backupCmd  `cmd:"" help:"Write a consistent copy, also while the server runs."`
 	Restore restoreCmd `cmd:"" help:"Put a copy in place of a store that does not exist."`
-	Check   checkCmd   `cmd:"" help:"Look for damage in the store's structure."`
-	Compact compactCmd `cmd:"" help:"Rewrite the store without free space."`
+	Check   checkCmd   `cmd:"" help:"Look for damage in the store's structure, also while the server runs."`
+	Compact compactCmd `cmd:"" help:"Rewrite the store without free space; the server must be stopped."`
 	Migrate migrateCmd `cmd:"" help:"Bring the store to this version's schema."`
 }
 
@@ -51,10 +47,13 @@ type compacter interface {
 	CompactTo(ctx context.Context, path string) error
 }
 
-// openStore opens the configured store. A server that runs has it locked; the
-// error then says so.
+// openStore opens the configured store, which must be there: looking after a
+// store must not make one. Errors: ErrUnavailable if a running server has it.
 func openStore(ctx context.Context, s *streams) (core.Store, Config, error) {
-	cfg, err := loadConfig(s.config, devBase(s.config))
+	cfg, err := s.load()
+	if err == nil {
+		err = storeThere(cfg)
+	}
 	if err != nil {
 		return nil, cfg, err
 	}
@@ -62,36 +61,57 @@ func openStore(ctx context.Context, s *streams) (core.Store, Config, error) {
 	return st, cfg, err
 }
 
-// Run writes a copy.
-func (c *backupCmd) Run(ctx context.Context, s *streams) (err error) {
-	st, _, err := openStore(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	b, ok := st.(backuper)
+// storeThere returns os.ErrNotExist if there is no file of an embedded store.
+func storeThere(cfg Config) error {
+	path, ok := strings.CutPrefix(cfg.Store, "bolt:")
 	if !ok {
-		return errors.New("this store is backed up by its own tools")
+		return nil
 	}
-	f, err := os.OpenFile(c.To, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("there is no store yet: %w", err)
+	}
+	return nil
+}
+
+// Run writes a copy: of the store, or through the server that has it open.
+func (c *backupCmd) Run(ctx context.Context, s *streams, client *cli) (err error) {
+	st, cfg, err := openStore(ctx, s)
+	write := func(w io.Writer) (int64, error) { return client.liveAt(cfg).get(ctx, backupPath, w) }
+	if err == nil {
+		defer func() { err = errors.Join(err, st.Close()) }()
+		b, ok := st.(backuper)
+		if !ok {
+			return errors.New("this store is backed up by its own tools")
+		}
+		write = func(w io.Writer) (int64, error) { return b.Backup(ctx, w) }
+	} else if !errors.Is(err, core.ErrUnavailable) {
 		return err
 	}
-	n, err := b.Backup(ctx, io.MultiWriter(f, progress(s.err, "backup")))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	n, err := writeNew(c.To, s.err, write)
+	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(s.out, "%d bytes written to %s\n", n, c.To)
 	return err
 }
 
+// writeNew makes a durable file of what write writes. None is left behind if
+// that fails: half a backup is worse than none.
+func writeNew(path string, shown io.Writer, write func(io.Writer) (int64, error)) (int64, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec -- the operator names the file
+	if err != nil {
+		return 0, err
+	}
+	n, err := write(io.MultiWriter(f, progress(shown, "backup")))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return n, errors.Join(err, os.Remove(path))
+	}
+	return n, nil
+}
+
 // progress shows how far a long command is, on a terminal.
 func progress(w io.Writer, what string) io.Writer {
-	f, ok := w.(*os.File)
-	if !ok {
-		return io.Discard
-	}
-	if st, err := f.Stat(); err != nil || st.Mode()&os.ModeCharDevice == 0 {
+	if !isTerminal(w) {
 		return io.Discard
 	}
 	return progressbar.DefaultBytes(-1, what)
@@ -106,9 +126,9 @@ func boltPath(cfg Config) (string, error) {
 	return path, nil
 }
 
-// Run copies a backup into place and checks it.
+// Run copies a backup into place once it has shown to be sound.
 func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
-	cfg, err := loadConfig(s.config, devBase(s.config))
+	cfg, err := s.load()
 	if err != nil {
 		return err
 	}
@@ -116,10 +136,30 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	if err := copyFile(c.From, path); err != nil {
+	if err := storeThere(cfg); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is there; stop the server and move the file away first: %w", path, cmp.Or(err, os.ErrExist))
+	}
+	tmp := path + ".restore"
+	if err := errors.Join(removeOld(tmp), copyFile(c.From, tmp)); err != nil {
 		return err
 	}
-	return (&checkCmd{}).Run(ctx, s)
+	if err := soundFile(ctx, tmp); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	if err := errors.Join(os.Rename(tmp, path), syncDir(filepath.Dir(path))); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%s is sound and in place\n", path)
+	return err
+}
+
+// soundFile looks for damage in a file that no server uses.
+func soundFile(ctx context.Context, path string) error {
+	st, err := store.Open(ctx, "bolt:"+path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(st.Check(ctx), st.Close())
 }
 
 func copyFile(from, to string) error {
@@ -131,22 +171,20 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer func() { _ = src.Close() }()
-	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec -- likewise
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(dst, src)
-	return errors.Join(err, dst.Sync(), dst.Close())
+	_, err = writeNew(to, io.Discard, func(w io.Writer) (int64, error) { return io.Copy(w, src) })
+	return err
 }
 
-// Run checks the store's structure.
-func (c *checkCmd) Run(ctx context.Context, s *streams) (err error) {
+// Run checks the store's structure, or lets the server that has it open do it.
+func (c *checkCmd) Run(ctx context.Context, s *streams, client *cli) error {
 	st, cfg, err := openStore(ctx, s)
-	if err != nil {
-		return err
+	switch {
+	case err == nil:
+		err = errors.Join(st.Check(ctx), st.Close())
+	case errors.Is(err, core.ErrUnavailable):
+		_, err = client.liveAt(cfg).get(ctx, checkPath, io.Discard)
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	if err := st.Check(ctx); err != nil {
+	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(s.out, "%s is sound\n", cfg.Store)
@@ -159,21 +197,48 @@ func (c *compactCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	path, err := boltPath(cfg)
 	k, ok := st.(compacter)
-	if err != nil || !ok {
-		return errors.Join(err, st.Close())
+	path, err := boltPath(cfg)
+	if !ok || err != nil {
+		return errors.Join(errors.New("this store is compacted by its own tools"), st.Close())
 	}
-	tmp := path + ".compact"
-	if err := errors.Join(k.CompactTo(ctx, tmp), st.Close()); err != nil {
+	before := size(path)
+	// The store is let go last: a server that started between would write to
+	// the file that is replaced.
+	if err := errors.Join(replace(ctx, k, path), st.Close()); err != nil {
 		return err
 	}
-	before, after := size(path), size(tmp)
+	_, err = fmt.Fprintf(s.out, "%s: %d bytes, before %d\n", path, size(path), before)
+	return err
+}
+
+// replace puts what k holds in place of its own file.
+func replace(ctx context.Context, k compacter, path string) error {
+	tmp := path + ".compact"
+	if err := errors.Join(removeOld(tmp), k.CompactTo(ctx, tmp)); err != nil {
+		return err
+	}
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s: %d bytes, before %d\n", path, after, before)
-	return err
+	return syncDir(filepath.Dir(path))
+}
+
+// removeOld removes what a run that was killed left behind.
+func removeOld(tmp string) error {
+	if err := os.Remove(tmp); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// syncDir makes a renamed file durable under its new name.
+func syncDir(dir string) error {
+	d, err := os.Open(dir) // #nosec -- the store's own
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func size(path string) int64 {
@@ -194,133 +259,5 @@ func (c *migrateCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	_, err = fmt.Fprintf(s.out, "%s has this version's schema\n", cfg.Store)
-	return err
-}
-
-// confCmd checks or prints the configuration.
-type confCmd struct {
-	Check confCheckCmd `cmd:"" help:"Check the configuration, all problems at once."`
-	Print confPrintCmd `cmd:"" help:"Print what is in effect, secrets left as references."`
-}
-
-type (
-	confCheckCmd struct{}
-	confPrintCmd struct{}
-)
-
-// Run checks the configuration as serve would.
-func (c *confCheckCmd) Run(_ context.Context, s *streams) error {
-	cfg, err := loadConfig(s.config, devBase(s.config))
-	if err != nil {
-		return err
-	}
-	if err := cfg.Validate(s.config == ""); err != nil {
-		return err
-	}
-	if _, err := openable(cfg); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(s.out, "configuration is good: %d listings, %d sites\n", len(cfg.Listings), len(cfg.Sites))
-	return err
-}
-
-// openable opens every adapter as serve would, without a store.
-func openable(cfg Config) ([]core.Marketplace, error) {
-	log, err := newLogger(io.Discard, cfg.LogLevel)
-	if err != nil {
-		return nil, err
-	}
-	return (&app{cfg: cfg, now: time.Now, log: log}).marketplaces()
-}
-
-// Run prints the configuration as YAML. References to secrets stay references;
-// literal ones are masked.
-func (c *confPrintCmd) Run(_ context.Context, s *streams) error {
-	cfg, err := loadConfig(s.config, devBase(s.config))
-	if err != nil {
-		return err
-	}
-	for _, l := range cfg.Listings {
-		mask(l)
-	}
-	out, err := yaml.Marshal(map[string]any{
-		"listen": cfg.Listen, "admin_listen": cfg.AdminListen, "public_url": cfg.PublicURL, "store": cfg.Store,
-		"master_key": masked("master_key", cfg.MasterKey), "log_level": cfg.LogLevel,
-		"brand": cfg.Brand, "sites": cfg.Sites, "listings": cfg.Listings,
-	})
-	if err != nil {
-		return err
-	}
-	_, err = s.out.Write(out)
-	return err
-}
-
-func mask(m map[string]any) {
-	for name, v := range m {
-		if text, ok := v.(string); ok {
-			m[name] = masked(name, text)
-		}
-	}
-}
-
-// masked hides a literal value whose name says that it is a secret.
-func masked(name, value string) string {
-	secretName := strings.Contains(name, "key") || strings.Contains(name, "secret") || strings.Contains(name, "password")
-	if !secretName || value == "" || strings.HasPrefix(value, "env:") || strings.HasPrefix(value, "file:") {
-		return value
-	}
-	return "***"
-}
-
-// doctorCmd checks whether this machine and configuration can serve.
-type doctorCmd struct{}
-
-// Run checks one thing after the other and says what to do about what fails.
-func (c *doctorCmd) Run(ctx context.Context, s *streams) error {
-	cfg, err := loadConfig(s.config, devBase(s.config))
-	var failed error
-	say := func(what string, err error) {
-		mark := "ok"
-		if err != nil {
-			mark, failed = err.Error(), errors.New("not everything is in order")
-		}
-		_, _ = fmt.Fprintf(s.out, "%-14s %s\n", what, mark)
-	}
-	say("configuration", errors.Join(err, cfg.Validate(s.config == "")))
-	_, err = openable(cfg)
-	say("adapters", err)
-	_, err = masterKey(cfg.MasterKey, false)
-	say("master key", err)
-	st, err := store.Open(ctx, cfg.Store)
-	if err == nil {
-		err = errors.Join(st.Check(ctx), st.Close())
-	}
-	say("store", err)
-	public, admin, err := listen(ctx, cfg)
-	if err == nil {
-		err = errors.Join(public.Close(), admin.Close())
-	}
-	say("ports", err)
-	say("marketplaces", knownProviders(cfg))
-	return failed
-}
-
-func knownProviders(cfg Config) error {
-	if len(cfg.Listings) == 0 {
-		return fmt.Errorf("none is configured; there are adapters for %s", strings.Join(adapters.Names(), ", "))
-	}
-	return nil
-}
-
-// versionCmd prints the version.
-type versionCmd struct{}
-
-// Run prints the version that the module was built at.
-func (c *versionCmd) Run(_ context.Context, s *streams) error {
-	version := "devel"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
-	}
-	_, err := fmt.Fprintf(s.out, "cloudsettle %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }

@@ -32,10 +32,16 @@ const devKeyFile = "data/dev-api-key"
 // devCompress makes an hour of a marketplace's retry schedule a minute.
 const devCompress = 60
 
+// isDemo reports whether the demo's own configuration is in effect: nobody
+// configured listings.
+func isDemo(config string) bool {
+	return config == "" && os.Getenv(envPrefix+"LISTINGS") == ""
+}
+
 // devBase is the configuration of serve --dev without a file: each marketplace
 // once, played by its simulator on this machine. The keys are for nothing else.
 func devBase(config string) map[string]any {
-	if config != "" {
+	if !isDemo(config) {
 		return nil
 	}
 	return map[string]any{

@@ -56,7 +56,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		kong.Description("The billing center for companies that sell SaaS through cloud marketplaces."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
-		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {
@@ -67,8 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exit
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "cloudsettle:", err)
-		return exitUsage
+		return fail(stderr, usage{err})
 	}
 	s := &streams{out: stdout, err: stderr, config: c.Config}
 	s.offline = &offline{streams: s, next: http.DefaultTransport}
@@ -82,12 +80,25 @@ type streams struct {
 	offline  *offline
 }
 
+// load reads the configuration that commands other than serve go by: the
+// demo's own, if nobody made another one.
+func (s *streams) load() (Config, error) { return loadConfig(s.config, devBase(s.config)) }
+
+// usage is an error in the command line.
+type usage struct{ error }
+
+func (u usage) Unwrap() error { return u.error }
+
 // fail reports err, if any, and returns the exit code for it.
 func fail(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
 	_, _ = fmt.Fprintln(w, "cloudsettle:", err)
+	if errors.As(err, &usage{}) {
+		_, _ = fmt.Fprintln(w, "cloudsettle --help says what there is.")
+		return exitUsage
+	}
 	if core.IsRetryable(err) && !errors.Is(err, context.Canceled) {
 		return exitUnavailable
 	}

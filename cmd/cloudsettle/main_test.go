@@ -5,16 +5,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"cloudsettle/adapters"
 )
@@ -25,12 +27,9 @@ const childEnv = "TEST_RUN_AS_CLOUDSETTLE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-		stop()
-		os.Exit(code)
+		main()
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"cloudsettle": main})
 }
 
 // bootstrap is the operator key of servers under test.
@@ -42,6 +41,7 @@ type rig struct {
 	t          *testing.T
 	dir        string
 	config     string
+	serve      []string // flags of serve
 	url, admin string
 	sims       map[string]adapters.Simulator
 	child      *exec.Cmd
@@ -51,7 +51,12 @@ type rig struct {
 // newRig writes a configuration with the three marketplaces. Nothing runs yet.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	dir := t.TempDir()
+	return newRigIn(t, t.TempDir())
+}
+
+// newRigIn is newRig with everything in dir.
+func newRigIn(t *testing.T, dir string) *rig {
+	t.Helper()
 	public, admin := freePort(t), freePort(t)
 	r := &rig{t: t, dir: dir, url: "http://" + public, admin: "http://" + admin, sims: map[string]adapters.Simulator{}}
 	r.config = filepath.Join(dir, "cloudsettle.yaml")
@@ -99,22 +104,42 @@ listings:
      currency: CNY}
 `
 
+// The ports of servers under test: below those that the kernel gives to clients,
+// one of which would keep a server from starting again.
+const (
+	firstPort = 20000
+	portPairs = 6000
+)
+
+// freePort returns an address on this machine that is this test's until it ends,
+// also while its server is down: the next port is taken as a sign.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range portPairs {
+		port := firstPort + 2*rand.IntN(portPairs)
+		sign, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
+		if err != nil {
+			continue
+		}
+		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil && ln.Close() == nil {
+			t.Cleanup(func() { _ = sign.Close() })
+			return ln.Addr().String()
+		}
+		_ = sign.Close()
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // start starts the server in a process of its own and waits until it answers.
 func (r *rig) start(wrap ...string) {
 	r.t.Helper()
 	args := append(wrap, os.Args[0], "serve", "--config", r.config)
+	args = append(args, r.serve...)
 	r.child = exec.Command(args[0], args[1:]...) // #nosec -- this very binary
 	r.child.Env = append(os.Environ(), childEnv+"=1", bootstrapKey+"="+bootstrap)
+	r.child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.stderr = &bytes.Buffer{}
 	r.child.Stderr = r.stderr
 	if err := r.child.Start(); err != nil {
@@ -139,9 +164,21 @@ func (r *rig) kill() {
 	if r.child == nil || r.child.Process == nil {
 		return
 	}
-	_ = r.child.Process.Kill()
+	_ = syscall.Kill(-r.child.Process.Pid, syscall.SIGKILL) // with what it runs under
 	_ = r.child.Wait()
 	r.child = nil
+}
+
+// ended waits until the server ends by itself and returns its exit code.
+func (r *rig) ended(within time.Duration) (int, error) {
+	timer := time.AfterFunc(within, func() { _ = syscall.Kill(-r.child.Process.Pid, syscall.SIGKILL) })
+	_ = r.child.Wait()
+	if !timer.Stop() {
+		return -1, fmt.Errorf("the server still ran after %s", within)
+	}
+	code := r.child.ProcessState.ExitCode()
+	r.child = nil
+	return code, nil
 }
 
 // trigger sends one callback and returns how it was answered.

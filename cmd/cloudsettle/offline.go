@@ -9,8 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"strings"
 	"sync"
 	"syscall"
 )
@@ -56,20 +54,18 @@ func (o *offline) RoundTrip(r *http.Request) (*http.Response, error) {
 // open opens the configured store, if there is one. Nothing runs in the
 // background: a command that ends leaves nothing half done.
 func (o *offline) open() {
-	cfg, err := loadConfig(o.streams.config, devBase(o.streams.config))
+	cfg, err := o.streams.load()
+	if err == nil {
+		err = storeThere(cfg)
+	}
 	if err != nil {
 		o.err = err
 		return
 	}
-	if path, ok := strings.CutPrefix(cfg.Store, "bolt:"); ok {
-		if _, o.err = os.Stat(path); o.err != nil {
-			return
-		}
-	}
 	var b [keyBytes]byte
 	_, _ = rand.Read(b[:])
 	o.secret = hex.EncodeToString(b[:])
-	o.app, o.err = openApp(context.Background(), cfg, nil, slog.New(slog.DiscardHandler), o.secret)
+	o.app, o.err = openApp(context.Background(), cfg, appOptions{relaxed: true, log: slog.New(slog.DiscardHandler), local: o.secret})
 }
 
 // Close releases the store, if it was opened.

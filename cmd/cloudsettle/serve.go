@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
+	"syscall"
+
+	"cloudsettle/webhooks"
 )
 
 // serveCmd runs the server.
@@ -38,7 +42,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := openApp(ctx, cfg, tools, log, "")
+	a, err := openApp(ctx, cfg, appOptions{dev: tools, log: log})
 	if err != nil {
 		return errors.Join(err, public.Close(), admin.Close())
 	}
@@ -48,7 +52,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) (err error) {
 			return err
 		}
 	}
-	if c.Dev && s.config == "" {
+	if c.Dev && isDemo(s.config) {
 		stop, err := a.demo(ctx, s.out)
 		if err != nil {
 			return err
@@ -63,12 +67,25 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) (err error) {
 // listen opens both sockets before anything else, so that a taken port is
 // known at once.
 func listen(ctx context.Context, cfg Config) (public, admin net.Listener, err error) {
+	if public, err = listenAt(ctx, "listen", cfg.Listen); err != nil {
+		return nil, nil, err
+	}
+	if admin, err = listenAt(ctx, "admin_listen", cfg.AdminListen); err != nil {
+		return nil, nil, errors.Join(err, public.Close())
+	}
+	return webhooks.Limit(public), webhooks.Limit(admin), nil
+}
+
+// listenAt opens the socket of a configuration key.
+func listenAt(ctx context.Context, key, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
-	if public, err = lc.Listen(ctx, "tcp", cfg.Listen); err != nil {
-		return nil, nil, fmt.Errorf("listen: %w", err)
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %s is in use, perhaps by another server; stop that, or set %s%s to another address: %w",
+			key, addr, envPrefix, strings.ToUpper(key), err)
 	}
-	if admin, err = lc.Listen(ctx, "tcp", cfg.AdminListen); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("admin_listen: %w", err), public.Close())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return public, admin, nil
+	return l, nil
 }

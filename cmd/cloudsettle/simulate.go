@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,11 +16,12 @@ import (
 	"time"
 
 	"cloudsettle/adapters"
+	"cloudsettle/core"
 )
 
 // simulateCmd runs the simulators alone, for a server that runs elsewhere.
 type simulateCmd struct {
-	Target   string  `help:"Where the server listens." default:"http://127.0.0.1:8080"`
+	Target   string  `help:"Where the server listens; as the configuration says by default." placeholder:"URL"`
 	Compress float64 `help:"Divide the marketplaces' waits by this." default:"60"`
 	Seed     uint64  `help:"Seed of the faults." default:"1"`
 	Hostile  bool    `help:"Repeat, delay and lose callbacks as real networks do."`
@@ -27,7 +29,7 @@ type simulateCmd struct {
 
 // Run serves the simulator of every listing until it is interrupted.
 func (c *simulateCmd) Run(ctx context.Context, s *streams) error {
-	cfg, err := loadConfig(s.config, devBase(s.config))
+	cfg, err := s.load()
 	if err != nil {
 		return err
 	}
@@ -35,7 +37,7 @@ func (c *simulateCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	sims, err := startSimulators(cfg, c.Target, simOptions{compress: c.Compress, seed: c.Seed, hostile: c.Hostile, now: time.Now, log: log})
+	sims, err := startSimulators(cfg, cmp.Or(c.Target, "http://"+reachable(cfg.Listen)), simOptions{compress: c.Compress, seed: c.Seed, hostile: c.Hostile, now: time.Now, log: log})
 	if err != nil {
 		return err
 	}
@@ -131,16 +133,17 @@ type triggerCmd struct {
 	Listing string   `arg:"" optional:"" help:"The listing to send it to."`
 	Event   string   `arg:"" optional:"" help:"The event; without it, those that the marketplace has are listed."`
 	Params  []string `arg:"" optional:"" help:"Parameters, each NAME=VALUE."`
-	Target  string   `help:"Where the server listens." default:"http://127.0.0.1:8080"`
+	Target  string   `help:"Where the server listens; as the configuration says by default." placeholder:"URL"`
 }
 
 // Run sends the callback and prints how it was answered. It fails if the
 // marketplace would not be content.
 func (c *triggerCmd) Run(ctx context.Context, s *streams) error {
-	cfg, err := loadConfig(s.config, devBase(s.config))
+	cfg, err := s.load()
 	if err != nil {
 		return err
 	}
+	c.Target = cmp.Or(c.Target, "http://"+reachable(cfg.Listen))
 	for _, raw := range cfg.Listings {
 		l, err := cfg.settings(raw)
 		if err != nil {
@@ -150,7 +153,7 @@ func (c *triggerCmd) Run(ctx context.Context, s *streams) error {
 			return c.send(ctx, s.out, raw, l)
 		}
 	}
-	return fmt.Errorf("no listing %q; there are %s", c.Listing, strings.Join(listingIDs(cfg), ", "))
+	return usage{fmt.Errorf("no listing %q; there are %s", c.Listing, strings.Join(listingIDs(cfg), ", "))}
 }
 
 func listingIDs(cfg Config) (out []string) {
@@ -204,6 +207,9 @@ func printAttempt(w io.Writer, a adapters.SimAttempt) error {
 	if err := enc.Encode(a); err != nil {
 		return err
 	}
+	if a.Status == 0 {
+		return fmt.Errorf("no answer: %w", core.ErrUnavailable)
+	}
 	if !a.Accepted {
 		return errors.New("the marketplace would not be content with this answer and try again")
 	}
@@ -215,7 +221,7 @@ func parseParams(list []string) (map[string]string, error) {
 	for _, p := range list {
 		name, value, ok := strings.Cut(p, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("parameter %q is not NAME=VALUE", p)
+			return nil, usage{fmt.Errorf("parameter %q is not NAME=VALUE", p)}
 		}
 		out[name] = value
 	}
