@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"cloudsettle/adapters"
 	"cloudsettle/console/dev"
 	"cloudsettle/core"
 	"cloudsettle/core/account"
+	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
 )
 
@@ -91,12 +93,12 @@ func (a *app) demo(ctx context.Context, w io.Writer) (stop func(), err error) {
 	say("Mails and sign-in codes", a.cfg.PublicURL+"/dev/inbox")
 	_, _ = fmt.Fprintf(w, "\nTry:\n")
 	for _, s := range sims.list {
-		say(fmt.Sprintf("Buy on %s as a customer would", s.provider), s.url)
+		say("Buy on "+adapters.Words()[marketplace.Provider(s.provider)].Name, s.url)
 	}
 	say("See what arrived", "bin/cloudsettle callbacks list")
 	say("Send a callback by hand", "bin/cloudsettle trigger ali-cn createInstance")
 	say("See the subscriptions", "bin/cloudsettle subscriptions list")
-	_, _ = fmt.Fprintln(w)
+	_, _ = fmt.Fprintf(w, "\nCtrl-C stops it. Everything is kept in %s/; remove that to begin anew.\n\n", filepath.Dir(devKeyFile))
 	return func() { _ = sims.Close() }, nil
 }
 

@@ -412,12 +412,12 @@ func (j *journey) huawei() {
 	j.comesBack(b)
 
 	for _, step := range []struct{ button, status string }{
-		{"renew", "active"}, {"upgrade", "active"}, {"freeze", "locked"}, {"thaw", "active"}, {"expire", "locked"},
-		{"renew", "active"},
+		{"Renew", "active"}, {"Upgrade", "active"}, {"Freeze", "locked"}, {"Thaw", "active"}, {"Let expire", "locked"},
+		{"Renew", "active"},
 	} {
 		j.do(b, "hw-cn", step.button, nil)
 		j.follows(step.button, ws, step.status, sub)
 	}
-	j.do(b, "hw-cn", "release", nil)
+	j.do(b, "hw-cn", "Release", nil)
 	j.follows("the release", ws, "locked", sub)
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -74,10 +75,17 @@ func (a *app) home() console.Home {
 	}
 	for _, l := range a.cfg.Listings {
 		id, _ := l["id"].(string)
+		provider, _ := l["provider"].(string)
 		endpoint, _ := l["endpoint"].(string)
-		h.Links = append(h.Links, console.Link{Title: "Buy on " + id, Text: "The simulated marketplace of this listing.", URL: endpoint})
+		if u, err := url.Parse(endpoint); err != nil || !isLoopback(u.Hostname()) {
+			continue
+		}
+		h.Links = append(h.Links, console.Link{
+			Title: "Buy on " + adapters.Words()[marketplace.Provider(provider)].Name,
+			Text:  "The simulated marketplace of listing " + id + ".", URL: endpoint,
+		})
 	}
-	h.Links = append(h.Links, console.Link{Title: "Inbox", Text: "Mails that would have been sent.", URL: "/dev/inbox"})
+	h.Links = append(h.Links, console.Link{Title: "Inbox", Text: "Mails that would have been sent, sign-in codes among them.", URL: "/dev/inbox"})
 	return h
 }
 

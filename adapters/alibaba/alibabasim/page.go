@@ -15,6 +15,7 @@ import (
 var pageHTML string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"style": sim.Style,
 	"date": func(t time.Time) string {
 		if t.IsZero() {
 			return "no end"
@@ -25,6 +26,9 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 		return map[string]string{
 			Opening: "Opening…", Opened: "Open", Expired: "Expired (frozen)", Closed: "Released",
 		}[status]
+	},
+	"tone": func(status string) string {
+		return map[string]string{Opened: "good", Expired: "warn", Closed: "muted"}[status]
 	},
 }).Parse(pageHTML))
 

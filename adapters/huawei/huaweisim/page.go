@@ -5,6 +5,9 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strings"
+
+	"cloudsettle/adapters/internal/sim"
 )
 
 //go:embed page.html
@@ -13,9 +16,26 @@ var pageHTML string
 // shown is how many attempts the page lists, newest first.
 const shown = 20
 
+// label says in words what a button does.
+func label(action string) string {
+	switch action {
+	case "cancel-renewal":
+		return "Refund a renewal"
+	case "convert":
+		return "Turn trial into purchase"
+	case "expire":
+		return "Let expire"
+	case "check":
+		return "Ask before a change"
+	case "query":
+		return "Query"
+	}
+	return strings.ToUpper(action[:1]) + action[1:]
+}
+
 // page shows the book and lets a person buy, renew and end.
 func (s *Sim) page(w http.ResponseWriter, _ *http.Request) {
-	t, err := template.New("page").Parse(pageHTML)
+	t, err := template.New("page").Funcs(template.FuncMap{"label": label, "style": sim.Style}).Parse(pageHTML)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
