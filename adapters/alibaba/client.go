@@ -26,6 +26,9 @@ import (
 const (
 	callTimeout = 10 * time.Second // the SDK's own default for reading
 	maxAnswer   = 4 << 20          // bytes; a full page of messages is a few KiB
+	// idleTime is how long a connection is kept. Servers close theirs after a
+	// minute or so, and a report that meets that moment has no answer.
+	idleTime = 15 * time.Second
 )
 
 // client calls the marketplace's API through the SDK and keeps its traps away
@@ -51,7 +54,10 @@ type client struct {
 }
 
 func newClient(c Config, e endpoint) *client {
-	t := &transport{base: http.DefaultTransport}
+	t := &transport{base: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: callTimeout, IdleConnTimeout: idleTime,
+	}}
 	config := sdk.NewConfig().WithScheme(strings.ToUpper(e.scheme)).WithTimeout(callTimeout).WithAutoRetry(false)
 	config.Transport = t
 	api, err := sdk.NewClientWithOptions(e.region, config,

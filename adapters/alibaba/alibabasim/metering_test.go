@@ -60,7 +60,8 @@ func (h hostileRun) run(t *testing.T, seed uint64) (*outbox, tally) {
 	b := newBench(t, h.site, sim.Config{Seed: seed, Compress: 1e6}, metered(h.keys))
 	o := newOutbox(b, seed)
 	o.buy(t, h.accounts)
-	o.fault, o.crash = o.hostile(h.faults...), h.crash
+	o.fault = o.hostile(h.faults...)
+	o.crashBefore, o.crashAfter = h.crash/2, h.crash/2
 	for step := 0; len(o.records) < h.records || !o.idle(t); step++ {
 		if step > 100_000 {
 			t.Fatalf("%d records after %d steps, and no end", len(o.records), step)
@@ -106,6 +107,7 @@ func TestHostileMetering(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			h.records /= scale
 			o, sum := h.run(t, 1)
 			t.Logf("%d records in %d calls: %d accepted, %d parked, %d lost and due again",
 				len(o.records), o.calls, sum.accepted, sum.parked, sum.lost)
@@ -132,7 +134,7 @@ func TestHostileMeteringIsRepeatable(t *testing.T) {
 // what they used last is billed within the final window.
 func TestFinalUsageIsAccepted(t *testing.T) {
 	t.Parallel()
-	const rounds, each = 25, 40
+	const rounds, each = 25 / min(scale, 5), 40
 	b := newBench(t, "cn", sim.Config{Seed: 1, Compress: 1e6}, metered(nil))
 	o := newOutbox(b, 5)
 	o.fault = o.hostile()

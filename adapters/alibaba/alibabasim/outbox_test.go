@@ -27,8 +27,9 @@ type outbox struct {
 	calls    int
 	// fault, if set, is asked before each call.
 	fault func() alibabasim.MeteringFaults
-	// crash is the probability that the result of a call is lost.
-	crash float64
+	// The probabilities that the program ends before a call and after it, in
+	// each case with the state that it kept before.
+	crashBefore, crashAfter float64
 	// outageEnds is until when the marketplace answers nothing of use.
 	outageEnds time.Time
 }
@@ -141,7 +142,7 @@ func (o *outbox) report(t *testing.T, batch []*metering.Record, of []*account) {
 	}
 	o.calls++
 	var results []metering.Result
-	if o.rnd.Float64() >= o.crash/2 { // else it dies before the call
+	if o.rnd.Float64() >= o.crashBefore {
 		if err := o.bench.sim.SetMeteringFaults(o.fault()); err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +150,7 @@ func (o *outbox) report(t *testing.T, batch []*metering.Record, of []*account) {
 		if len(results) != len(sent) {
 			t.Fatalf("Report(%d records) = %d results", len(sent), len(results))
 		}
-		if o.rnd.Float64() < o.crash/2 {
+		if o.rnd.Float64() < o.crashAfter {
 			results = nil
 		}
 	}
