@@ -65,7 +65,8 @@ func newMeter(s core.Settings, c Config, p parsed, api *client) *Meter {
 		meter.dialect = internationalDialect{p.zone}
 	}
 	if p.metering.unitAmount%cent != 0 {
-		cmp.Or(s.Log, slog.New(slog.DiscardHandler)).Warn("the marketplace truncates bill lines to two decimals",
+		cmp.Or(s.Log, slog.New(slog.DiscardHandler)).Warn(
+			"the marketplace truncates bill lines to two decimals",
 			"listing", s.Listing, "unit_amount", m.UnitAmount)
 	}
 	return meter
@@ -86,7 +87,8 @@ func (m *Meter) Terms() core.MeterTerms { return m.terms }
 // Period returns a period of ten minutes for usage up to end: the last one of
 // the usage's last hour that is over, free, and in its window at now; else
 // another one of that hour, of the month, or else the nearest. There is none
-// while the ten minutes of the only open hour are taken or not over.
+// while all that are open are taken or not over. It cannot know that an instance
+// ended: of one that did, periods after the hour of its end are not billed.
 func (m *Meter) Period(end, now time.Time, taken func(start time.Time) bool) (core.MeterPeriod, bool) {
 	return m.window.period(end, now, taken)
 }
@@ -109,7 +111,8 @@ func (m *Meter) Report(ctx context.Context, records []metering.Record) []meterin
 		case why.Verdict != "":
 			results = append(results, why)
 		case instances[r.Subject]:
-			results = append(results, result(r, metering.Throttled, apart, "another record of the instance is in this call"))
+			results = append(results, result(r, metering.Throttled, apart,
+				"another record of the instance is in this call"))
 		case len(batch) == m.terms.Batch:
 			results = append(results, result(r, metering.NotTaken, 0, "more records than a call may have"))
 		default:
@@ -120,8 +123,12 @@ func (m *Meter) Report(ctx context.Context, records []metering.Record) []meterin
 	return append(results, m.send(ctx, batch)...)
 }
 
-func result(r *metering.Record, v metering.Verdict, wait time.Duration, format string, args ...any) metering.Result {
-	return metering.Result{Record: r.ID, Verdict: v, RetryAfter: wait, Detail: fmt.Sprintf(format, args...)}
+func result(
+	r *metering.Record, v metering.Verdict, wait time.Duration, format string, args ...any,
+) metering.Result {
+	return metering.Result{
+		Record: r.ID, Verdict: v, RetryAfter: wait, Detail: fmt.Sprintf(format, args...),
+	}
 }
 
 // prepare checks what the marketplace would, and what it would not tell. The
@@ -169,7 +176,7 @@ func (m *Meter) send(ctx context.Context, batch []entry) []metering.Result {
 	}
 	for _, e := range batch {
 		results = append(results, metering.Result{
-			Record: e.ID, Verdict: r.verdict, ProviderID: r.provider, Detail: r.detail, RetryAfter: r.wait,
+			Record: e.ID, Verdict: r.verdict, RetryAfter: r.wait, ProviderID: r.provider, Detail: r.detail,
 		})
 	}
 	return results

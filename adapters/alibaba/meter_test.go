@@ -1,11 +1,8 @@
 package alibaba
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -78,102 +75,6 @@ func record(n int) metering.Record {
 	}
 }
 
-func TestMeterNeedsItsConfiguration(t *testing.T) {
-	t.Parallel()
-	without := func(metering any, credentials bool) core.Meter {
-		m := mustOpen(t, func(c map[string]any, _ *core.Settings) {
-			c["metering"] = metering
-			if credentials {
-				c["access_key_id"], c["access_key_secret"] = "ak", "sk"
-			}
-		})
-		return m.Meter
-	}
-	full := map[string]any{"key": "Unit", "assist": "cmgj00012345-Unit-1", "unit_amount": "0.01"}
-	if got := without(full, false); got != nil {
-		t.Errorf("Open(no credentials) has a meter %v", got)
-	}
-	if got := without(map[string]any{}, true); got != nil {
-		t.Errorf("Open(no metering) has a meter %v", got)
-	}
-	if got := without(full, true); got == nil {
-		t.Error("Open(all) has no meter")
-	}
-}
-
-func TestMeteringProblems(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		keys map[string]any
-		want string
-	}{
-		"NoKey":        {map[string]any{"key": ""}, "metering.key:"},
-		"NoAmount":     {map[string]any{"unit_amount": ""}, "metering.unit_amount:"},
-		"NoAssist":     {map[string]any{"assist": ""}, "metering.assist:"},
-		"BothAssists":  {map[string]any{"without_assist": true}, "metering.assist:"},
-		"BadAssist":    {map[string]any{"assist": "a b"}, "metering.assist:"},
-		"SevenPlaces":  {map[string]any{"unit_amount": "0.0000001"}, "metering.unit_amount:"},
-		"Negative":     {map[string]any{"unit_amount": "-0.01"}, "metering.unit_amount:"},
-		"Zero":         {map[string]any{"unit_amount": "0.00"}, "metering.unit_amount:"},
-		"Exponent":     {map[string]any{"unit_amount": "1e2"}, "metering.unit_amount:"},
-		"Cycle":        {map[string]any{"cycle": "monthly"}, "metering.cycle:"},
-		"API":          {map[string]any{"api": "2014-01-01"}, "metering.api:"},
-		"APIOfOther":   {map[string]any{"api": "2022-12-30"}, "metering.api:"},
-		"BatchTooBig":  {map[string]any{"batch": 101}, "metering.batch:"},
-		"BatchBelow":   {map[string]any{"batch": -1}, "metering.batch:"},
-		"Ambiguous":    {map[string]any{"on_ambiguous": "maybe"}, "metering.on_ambiguous:"},
-		"ServerError":  {map[string]any{"on_server_error": "maybe"}, "metering.on_server_error:"},
-		"Endpoint":     {map[string]any{"endpoint": "http://api.example.com"}, "metering.endpoint:"},
-		"UnknownKey":   {map[string]any{"asist": "x"}, "asist"},
-		"OtherKeyOnly": {map[string]any{"key": "", "assist": "", "unit_amount": ""}, "metering.key:"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, err := open(t, func(c map[string]any, _ *core.Settings) {
-				for k, v := range tc.keys {
-					c["metering"].(map[string]any)[k] = v
-				}
-			})
-			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("Open(metering %v) = %v, want it to speak of %s", tc.keys, err, tc.want)
-			}
-		})
-	}
-}
-
-func TestMeterEndpoints(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		site, endpoint string
-		keys           map[string]any
-		want           string
-		api            version
-	}{
-		{"cn", "", nil, "https://market.aliyuncs.com", marketAPI},
-		{"intl", "", nil, "https://marketplaceintl.aliyuncs.com", internationalAPI},
-		{"intl", "", map[string]any{"api": "2015-11-01"}, "https://market.ap-southeast-1.aliyuncs.com", marketAPI},
-		{"intl", "http://127.0.0.1:1", nil, "http://127.0.0.1:1", internationalAPI},
-		{"intl", "market.example.com", map[string]any{"endpoint": "intl.example.com"}, "https://intl.example.com", internationalAPI},
-	} {
-		m := openMeterAt(t, tc.endpoint, merge(tc.keys, map[string]any{"site": tc.site}))
-		got := m.endpoint.scheme + "://" + m.endpoint.host
-		if api := m.dialect.call(nil).api; got != tc.want || api != tc.api {
-			t.Errorf("Open(%s, %q, %v) reports to %s of %v, want %s of %v",
-				tc.site, tc.endpoint, tc.keys, got, api, tc.want, tc.api)
-		}
-	}
-}
-
-func merge(a, b map[string]any) map[string]any {
-	out := map[string]any{}
-	for _, m := range []map[string]any{a, b} {
-		for k, v := range m {
-			out[k] = v
-		}
-	}
-	return out
-}
-
 func TestTerms(t *testing.T) {
 	t.Parallel()
 	m := openMeterAt(t, "", map[string]any{"unit_amount": "1.50", "batch": 20})
@@ -183,22 +84,6 @@ func TestTerms(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, m.Terms()); diff != "" {
 		t.Errorf("Terms() differs (-want +got):\n%s", diff)
-	}
-}
-
-// Bill lines are truncated to two decimals there, which Open says aloud.
-func TestSubCentUnitsAreWarnedAbout(t *testing.T) {
-	t.Parallel()
-	for amount, want := range map[string]bool{"0.005": true, "0.01": false, "0.011": true, "12": false} {
-		var log strings.Builder
-		mustOpen(t, func(c map[string]any, s *core.Settings) {
-			c["access_key_id"], c["access_key_secret"] = "ak", "sk"
-			c["metering"].(map[string]any)["unit_amount"] = amount
-			s.Log = slog.New(slog.NewTextHandler(&log, nil))
-		})
-		if got := strings.Contains(log.String(), "truncates"); got != want {
-			t.Errorf("Open(unit_amount %s) warned: %t, want %t", amount, got, want)
-		}
 	}
 }
 
@@ -400,131 +285,6 @@ func TestReportFindsTheBadRecord(t *testing.T) {
 	}
 	if len(results) != 100 || len(h.sent) > 2*7+1 {
 		t.Errorf("%d results in %d calls, want 100 in at most 15", len(results), len(h.sent))
-	}
-}
-
-// Every documented answer, and what nobody documented.
-func TestVerdicts(t *testing.T) {
-	t.Parallel()
-	const later, repair = apart, repairTime
-	for _, tc := range []struct {
-		status        int
-		body          string
-		want, several metering.Verdict // of one record, of two that shared the call
-		wait          time.Duration
-	}{
-		{200, `{"Success":true,"RequestId":"r"}`, metering.OK, metering.OK, 0},
-		{200, `{"Success":"true","RequestId":7}`, metering.OK, metering.OK, 0},
-		{200, `{"Success":true,"Code":"200","Result":true}`, metering.OK, metering.OK, 0},
-		{200, `{"Success":true,"Code":200}`, metering.OK, metering.OK, 0},
-		{500, `{"Code":"Service.Flow.Control"}`, metering.Throttled, metering.Throttled, later},
-		{200, `{"Success":false,"Code":"Service.Flow.Control"}`, metering.Throttled, metering.Throttled, later},
-		{400, `{"Code":"Throttling.User"}`, metering.Throttled, metering.Throttled, later},
-		{429, ``, metering.Throttled, metering.Throttled, later},
-		{400, `{"Code":"Invalid.Parameter.Metering"}`, metering.Refused, metering.Refused, 0},
-		{500, `{"Code":"Invalid.Parameter.Metering"}`, metering.Refused, metering.Refused, 0},
-		{500, `{"Code":"Invalid.Parameter.Instance"}`, metering.Refused, metering.Refused, 0},
-		{500, `{"Code":"Invalid.Parameter"}`, metering.Refused, metering.Refused, 0},
-		{500, `{"Code":"Metering.Data.Exceeded"}`, metering.Refused, metering.Refused, 0},
-		{500, `{"Code":"Permission.Denied"}`, metering.NotTaken, metering.NotTaken, repair},
-		{400, `{"Code":"SignatureDoesNotMatch"}`, metering.NotTaken, metering.NotTaken, repair},
-		{404, `{"Code":"InvalidAccessKeyId.NotFound"}`, metering.NotTaken, metering.NotTaken, repair},
-		{403, `{"Code":"Forbidden.RAM"}`, metering.NotTaken, metering.NotTaken, repair},
-		{400, `{"Code":"InvalidTimeStamp.Expired"}`, metering.NotTaken, metering.NotTaken, repair},
-		{500, `{"Code":"UnknownError"}`, metering.NotTaken, metering.MaybeTaken, later},
-		{503, `{"Code":"ServiceUnavailable"}`, metering.NotTaken, metering.MaybeTaken, later},
-		{500, ``, metering.NotTaken, metering.MaybeTaken, later},
-		{502, `<html>Bad Gateway</html>`, metering.NotTaken, metering.MaybeTaken, later},
-		{503, `{}`, metering.NotTaken, metering.MaybeTaken, later},
-		{504, `<html>`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{400, `{"Code":"SignatureNonceUsed"}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		// Unknown: never OK, never sent again by itself.
-		{200, `{"Success":false,"Code":"Busy"}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{200, `{"Success":true,"Code":"Busy"}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{200, `{"Success":null}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{200, `{}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{200, `[true]`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{200, ``, metering.MaybeTaken, metering.MaybeTaken, later},
-		{200, `<html>Login</html>`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{201, `{"Success":true}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{500, `{"Success":true}`, metering.NotTaken, metering.MaybeTaken, later},
-		{500, `{"Code":500}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{500, `{"Code":{}}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{500, `{"Code":"Service.Flow.Controlled"}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{400, `{"Code":"NewFangledError"}`, metering.MaybeTaken, metering.MaybeTaken, later},
-		{418, ``, metering.MaybeTaken, metering.MaybeTaken, later},
-	} {
-		got := answered{reached: true, status: tc.status, body: []byte(tc.body)}
-		one, two := judge(got, 1, false), judge(got, 2, false)
-		if one.verdict != tc.want || two.verdict != tc.several || one.wait != tc.wait {
-			t.Errorf("judge(%d, %s) = %s, for two %s, wait %s, want %s, %s, %s",
-				tc.status, tc.body, one.verdict, two.verdict, one.wait, tc.want, tc.several, tc.wait)
-		}
-		if parks := judge(got, 1, true); parks.verdict != tc.several {
-			t.Errorf("judge(%d, %s) with on_server_error park = %s, want %s", tc.status, tc.body, parks.verdict, tc.several)
-		}
-		if one.verdict != metering.OK && one.detail == "" {
-			t.Errorf("judge(%d, %s) gives no reason", tc.status, tc.body)
-		}
-	}
-}
-
-// Through the SDK, whose panics and errors must not matter: no answer at all.
-func TestReportWithoutAnAnswer(t *testing.T) {
-	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
-	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("Action") != "" {
-			panic(http.ErrAbortHandler)
-		}
-	}))
-	t.Cleanup(broken.Close)
-	for name, tc := range map[string]struct {
-		endpoint string
-		want     metering.Verdict
-	}{
-		"NobodyListens": {"http://" + closed.Addr().String(), metering.NotTaken},
-		"Broken":        {broken.URL, metering.MaybeTaken},
-	} {
-		m := openMeterAt(t, tc.endpoint, nil)
-		got := m.Report(t.Context(), []metering.Record{record(1)})
-		if got[0].Verdict != tc.want || got[0].Detail == "" {
-			t.Errorf("%s: Report() = %+v, want %s with a reason", name, got, tc.want)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if got := openMeter(t, &recorder{}, nil).Report(ctx, []metering.Record{record(1)}); got[0].Verdict != metering.NotTaken {
-		t.Errorf("Report(canceled) = %+v, want not taken", got)
-	}
-}
-
-// One call, whatever it is answered: the SDK does not send again by itself,
-// and what is told of a failure has no secrets in it.
-func TestReportDoesNotRetryNorTell(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		status int
-		body   string
-	}{
-		{500, `{"Code":"UnknownError","Message":"test-ak"}`}, {502, `test-ak`}, {500, `{"Code":500}`},
-		{400, `{"Code":"SignatureDoesNotMatch","Message":"server string to sign is:POST&%2F&test-ak"}`},
-		{200, `{"Success":false,"Code":"` + strings.Repeat("x", 1000) + `test-ak"}`},
-	} {
-		h := &recorder{answer: func(int, url.Values) (int, string) { return tc.status, tc.body }}
-		got := openMeter(t, h, nil).Report(t.Context(), []metering.Record{record(1)})
-		if len(h.sent) != 1 {
-			t.Errorf("%d %.40s: %d calls, want 1", tc.status, tc.body, len(h.sent))
-		}
-		for _, secret := range []string{"test-ak", "test-sk", "Signature=", "http://", "1000001"} {
-			if strings.Contains(got[0].Detail, secret) {
-				t.Errorf("%d %.40s: Report() tells %s: %s", tc.status, tc.body, secret, got[0].Detail)
-			}
-		}
 	}
 }
 

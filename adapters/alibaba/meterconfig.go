@@ -94,17 +94,20 @@ func (c Config) parseMetering(p parsed, dev bool) (meteringSettings, error) {
 		problem(!slices.Contains(of, value), "%s: %q is not one of %s", name, value, strings.Join(of, ", "))
 	}
 	one("key", m.Key, meteringKeys...)
-	problem((m.Assist == "") != m.WithoutAssist, "assist: state it, or without_assist for a product that has none")
+	problem((m.Assist == "") != m.WithoutAssist,
+		"assist: state it, or without_assist for a product that has none")
 	problem(m.Assist != "" && !assistPattern.MatchString(m.Assist), "assist: %q is no billing item", m.Assist)
 	one("cycle", m.Cycle, cycleHourly, cycleDaily)
 	one("on_ambiguous", m.OnAmbiguous, policyPark, policyResend)
 	one("on_server_error", m.OnServerError, policyPark, policyResend)
 	one("api", m.API, apiChina, apiInternational)
-	problem(m.API == apiInternational && c.Site != siteInternational, "api: %s is of the international site", m.API)
+	problem(m.API == apiInternational && c.Site != siteInternational,
+		"api: %s is of the international site", m.API)
 	problem(m.Batch < 1 || m.Batch > maxBatch, "batch: %d is not between 1 and %d", m.Batch, maxBatch)
 
 	unit, err := money.ParseMicros(m.UnitAmount)
-	problem(err != nil || unit <= 0, "unit_amount: %q is not a positive decimal with at most six places", m.UnitAmount)
+	problem(err != nil || unit <= 0,
+		"unit_amount: %q is not a positive decimal with at most six places", m.UnitAmount)
 	e, err := parseEndpoint(m.Endpoint, c.meteringEndpoint(p.endpoint), dev)
 	problem(err != nil, "endpoint: %w", err)
 	return meteringSettings{unit, e}, errors.Join(errs...)

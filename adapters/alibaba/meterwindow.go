@@ -60,7 +60,7 @@ func (w window) open(start, now time.Time) bool {
 	return now.Before(w.deadline(start).Add(-sendMargin))
 }
 
-// oldest returns the start of the oldest hour that may be open.
+// oldest returns the start of the oldest hour, or day, that may be open.
 func (w window) oldest(now time.Time) time.Time {
 	if !w.daily {
 		return w.hour(now).Add(-time.Hour)
@@ -74,8 +74,8 @@ func (w window) oldest(now time.Time) time.Time {
 func (w window) period(end, now time.Time, taken func(time.Time) bool) (core.MeterPeriod, bool) {
 	var best time.Time
 	var bestRank rank
-	oldest := w.oldest(now)
-	for start := w.slot(now).Add(-slotWidth); !start.Before(oldest) && w.open(start, now); start = start.Add(-slotWidth) {
+	start, oldest := w.slot(now).Add(-slotWidth), w.oldest(now)
+	for ; !start.Before(oldest) && w.open(start, now); start = start.Add(-slotWidth) {
 		r := w.rank(start, end)
 		if (best.IsZero() || r.before(bestRank)) && !taken(start) {
 			best, bestRank = start, r

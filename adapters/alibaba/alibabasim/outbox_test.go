@@ -256,10 +256,10 @@ func (o *outbox) check(t *testing.T, most int) tally {
 	return sum
 }
 
-// hostile returns faults of kinds for about every fourth call.
+// hostile returns faults of kinds for about every sixth call.
 func (o *outbox) hostile(kinds ...func(*alibabasim.MeteringFaults) *int) func() alibabasim.MeteringFaults {
 	return func() (f alibabasim.MeteringFaults) {
-		if len(kinds) > 0 && o.rnd.IntN(4) == 0 {
+		if len(kinds) > 0 && o.rnd.IntN(6) == 0 {
 			*kinds[o.rnd.IntN(len(kinds))](&f) = 1
 		}
 		if left := o.outageEnds.Sub(o.bench.clock.now()); left > 0 {
