@@ -3,6 +3,7 @@ package alibabasim_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func (h hostileRun) run(t *testing.T, seed uint64) (*outbox, tally) {
 // crashes: what the marketplace bills is what the records say, each once.
 func TestHostileMetering(t *testing.T) {
 	t.Parallel()
-	all := append(append([]func(*alibabasim.MeteringFaults) *int{}, refusals...), doubts...)
+	all := slices.Concat(refusals, doubts)
 	for name, h := range map[string]hostileRun{
 		"Park":          {site: "cn", accounts: 300, records: 10_000, faults: all, crash: 0.02, most: 1},
 		"International": {site: "intl", accounts: 50, records: 1_000, faults: all, crash: 0.02, most: 1},
@@ -97,7 +98,7 @@ func TestHostileMetering(t *testing.T) {
 		// Calls of many records, some of them half done.
 		"Batch": {
 			site: "cn", keys: map[string]any{"batch": 100, "on_server_error": "park"},
-			accounts: 200, records: 4_000, faults: append(halves, all...), crash: 0.02, most: 1,
+			accounts: 200, records: 4_000, faults: slices.Concat(all, halves), crash: 0.02, most: 1,
 		},
 		// What asks for it may bill twice, never more often.
 		"Resend": {
@@ -121,7 +122,9 @@ func TestHostileMetering(t *testing.T) {
 // The same seed makes the same history.
 func TestHostileMeteringIsRepeatable(t *testing.T) {
 	t.Parallel()
-	h := hostileRun{site: "cn", accounts: 20, records: 300, faults: refusals, crash: 0.05, most: 1}
+	h := hostileRun{
+		site: "cn", accounts: 20, records: 300, faults: slices.Concat(refusals, doubts), crash: 0.05, most: 1,
+	}
 	_, first := h.run(t, 3)
 	_, again := h.run(t, 3)
 	_, other := h.run(t, 4)
