@@ -94,8 +94,14 @@ func (s *Service) seal(ctx context.Context, t Task) error {
 			return nil
 		}
 		units, err := acc.Due(m.Terms().MaxUnits)
-		if err != nil || units == 0 {
+		switch {
+		case err != nil || units == 0:
 			return err
+		case acc.InFlight > 0 && m.Terms().SameSubscription:
+			return errNoPeriod // one record at a time
+		}
+		if at := sub.StoppedAt(); !at.IsZero() && at.Before(p.Until) {
+			p.Until = at
 		}
 		return s.sealUnits(ctx, tx, m, acc, sub, metering.Record{ID: id, Units: units}, p.Until)
 	})

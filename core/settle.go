@@ -138,7 +138,10 @@ type preparation struct {
 	tariffs *tariffs
 	day     usage.Day
 	early   bool
-	result  rating.Result
+	// until, if not zero, is the instant up to which a day that is cut short is
+	// billed; the binding that held just before it pays.
+	until  time.Time
+	result rating.Result
 }
 
 // rateState is what became of a record.
@@ -165,6 +168,9 @@ func (p *preparation) rate(ctx context.Context, rec usage.Record) (settled, rate
 	_, end := p.day.Bounds(site.Zone)
 	if !p.early && p.Now().Before(end.Add(settleGrace)) {
 		return settled{}, rateSkip, nil
+	}
+	if !p.until.IsZero() && p.until.Before(end) {
+		end = p.until
 	}
 	binding, ok, err := bindingAt(ctx, p.tx, w.ID, end)
 	if err != nil || !ok {
@@ -323,11 +329,11 @@ func (s *Service) commitBill(ctx context.Context, tx Tx, x settled) (bool, error
 	if err != nil {
 		return false, err
 	}
-	purse := settlement.Purse{Head: h, Funds: funds, At: x.end}
+	b.SealedAt = s.Now()
+	purse := settlement.Purse{Head: h, Funds: funds, At: paidAt(&b, s.sites[b.Site].Zone)}
 	if b.Split, err = settlement.Deduct(b.Lines, purse, b.Settlement.Method); err != nil {
 		return false, err
 	}
-	b.SealedAt = s.Now()
 	t, err := s.post(ctx, tx, h, ledger.Transaction{At: b.SealedAt, Kind: ledger.Usage, Ref: string(b.ID), Postings: b.Postings()})
 	var f *Fault
 	switch {
@@ -341,6 +347,16 @@ func (s *Service) commitBill(ctx context.Context, tx Tx, x settled) (bool, error
 		return false, err
 	}
 	return true, tx.AddDailyBill(ctx, b)
+}
+
+// paidAt is when funds must be valid to pay for a bill: at the end of its day,
+// or when it was made if that was earlier.
+func paidAt(b *settlement.DailyBill, zone *time.Location) time.Time {
+	_, end := b.Day.Bounds(zone)
+	if b.SealedAt.Before(end) {
+		return b.SealedAt
+	}
+	return end
 }
 
 // CloseMonth makes the monthly bills of all accounts that have daily bills in

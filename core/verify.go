@@ -180,9 +180,8 @@ func (v *verifier) paid(ctx context.Context, tx ReadTx, before ledger.Head, t le
 	if err != nil {
 		return err
 	}
-	_, end := day.Bounds(v.sites[b.Site].Zone)
-	before.Rev = 0
-	again, err := settlement.Deduct(b.Lines, settlement.Purse{Head: before, Funds: grantedBy(funds, before), At: end}, b.Settlement.Method)
+	purse := settlement.Purse{Head: before, Funds: grantedBy(funds, before), At: paidAt(&b, v.sites[b.Site].Zone)}
+	again, err := settlement.Deduct(b.Lines, purse, b.Settlement.Method)
 	if err != nil {
 		return err
 	}
