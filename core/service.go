@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 )
 
@@ -20,6 +21,8 @@ type Config struct {
 	Log          *slog.Logger
 	// LinkKey signs links to landing pages; at least 32 random bytes.
 	LinkKey []byte
+	// Dev allows to settle days that are not over.
+	Dev bool
 	// Brand is shown to buyers.
 	Brand string
 	// LocalSecret, if not empty, is an operator's API key that is not stored:
@@ -34,6 +37,8 @@ type Service struct {
 	sites    map[string]workspace.Site
 	links    linkSigner
 	rejected rejectLog
+	// lookedAt is when each day was last settled by itself; only that loop has it.
+	lookedAt map[usage.Day]time.Time
 }
 
 // NewService returns a service. Run must be running for tasks to be done.
@@ -43,6 +48,8 @@ func NewService(c Config) *Service {
 		markets: make(map[marketplace.ListingID]Marketplace, len(c.Marketplaces)),
 		sites:   make(map[string]workspace.Site, len(c.Sites)),
 		links:   linkSigner{key: c.LinkKey},
+
+		lookedAt: map[usage.Day]time.Time{},
 	}
 	for _, m := range c.Marketplaces {
 		s.markets[m.Listing.ID] = m

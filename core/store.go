@@ -31,9 +31,10 @@ type Store interface {
 
 	// AppendUsage adds samples in bulk, durably, in one commit. A sample is
 	// keyed by workspace, item, variant and hour: a repeat of the same quantity
-	// is a duplicate, another quantity replaces. Verdicts are in the order of
-	// samples.
-	AppendUsage(ctx context.Context, samples []usage.Sample) ([]usage.Verdict, error)
+	// is a duplicate, another quantity replaces. Once the record of the day is
+	// sealed nothing is added: a repeat is still a duplicate, all else is late.
+	// Verdicts are in the order of entries.
+	AppendUsage(ctx context.Context, entries []usage.Entry) ([]usage.Verdict, error)
 
 	// Check looks for damage in the store's own structure.
 	Check(ctx context.Context) error
@@ -62,6 +63,10 @@ type ReadTx interface {
 	AccessReader
 	TaskReader
 	UsageReader
+	PriceReader
+	BillReader
+	LedgerReader
+	MeterReader
 }
 
 // Tx reads and writes. Reads see the transaction's own writes.
@@ -77,6 +82,11 @@ type Tx interface {
 	JournalWriter
 	AccessWriter
 	TaskWriter
+	UsageWriter
+	PriceWriter
+	BillWriter
+	LedgerWriter
+	MeterWriter
 	Claimer
 }
 
@@ -254,13 +264,6 @@ type Task struct {
 // then its identifier.
 func (t Task) Key() string {
 	return t.DueAt.UTC().Format("2006-01-02T15:04:05.000000Z") + "/" + t.ID
-}
-
-// UsageReader reads usage.
-type UsageReader interface {
-	// Usage yields the samples of one workspace with hours in [from, to), by
-	// day, item, variant and hour.
-	Usage(ctx context.Context, id workspace.ID, from, to time.Time) iter.Seq2[usage.Sample, error]
 }
 
 // InTx runs fn in one transaction of s and returns what the committed run of

@@ -39,6 +39,9 @@ func (s *Service) Run(ctx context.Context) {
 	}
 	every(taskPoll, s.RunTasks)
 	every(rejectFlush, s.FlushRejections)
+	every(taskPoll, s.runSettlements)
+	every(settleEvery, s.settleDue)
+	every(reportEvery, s.Flush)
 	every(sweepEvery, s.sweep)
 	for _, m := range s.Marketplaces {
 		if m.Feed != nil {
@@ -110,7 +113,7 @@ func (s *Service) runKind(ctx context.Context, kind string, do func(context.Cont
 		return err
 	}
 	for _, t := range tasks {
-		if err := s.work(ctx, t, do); err != nil {
+		if err := s.work(ctx, t, taskTimeout, do); err != nil {
 			return err
 		}
 	}
@@ -137,8 +140,8 @@ func (s *Service) nothingDue(ctx context.Context, kind string) (bool, error) {
 }
 
 // work does one task and removes it, or puts it back for later.
-func (s *Service) work(ctx context.Context, t Task, do func(context.Context, Task) error) error {
-	run, cancel := context.WithTimeout(ctx, taskTimeout)
+func (s *Service) work(ctx context.Context, t Task, within time.Duration, do func(context.Context, Task) error) error {
+	run, cancel := context.WithTimeout(ctx, within)
 	err := do(run, t)
 	cancel()
 	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {

@@ -226,7 +226,7 @@ func (c Config) sites() ([]workspace.Site, error) {
 			errs = append(errs, fmt.Errorf("sites[%d]: needs a code and a known time_zone, not %q", i, s.TimeZone))
 			continue
 		}
-		out = append(out, workspace.Site{Code: s.Code, Cloud: marketplace.Provider(s.Cloud), Zone: zone})
+		out = append(out, workspace.Site{Code: s.Code, Cloud: marketplace.Provider(s.Cloud), Zone: zone, Prices: s.Zone})
 	}
 	return out, errors.Join(errs...)
 }

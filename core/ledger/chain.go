@@ -68,6 +68,9 @@ func (p *Proof) Next(t Transaction) error {
 	return nil
 }
 
+// Head is the end of what was replayed so far.
+func (p *Proof) Head() Head { return p.head }
+
 // End checks that h is the head that the replayed transactions lead to.
 func (p *Proof) End(h Head) error {
 	if h.Seq != p.head.Seq || h.Hash != p.head.Hash || !slices.Equal(h.Balances, p.head.Balances) {

@@ -7,6 +7,13 @@ import (
 	"time"
 )
 
+// Derive returns s with everything that follows from its facts computed again.
+func Derive(s Subscription) Subscription {
+	s = s.Clone()
+	s.derive()
+	return s
+}
+
 // derive computes everything that follows from the facts.
 func (s *Subscription) derive() {
 	s.deriveTerm()

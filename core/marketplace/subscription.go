@@ -115,3 +115,14 @@ type Account struct {
 	Subscriptions  []SubscriptionID `json:"subscriptions"`
 	CreatedAt      time.Time        `json:"created_at"`
 }
+
+// Details returns the newest value of every provider detail.
+func (s *Subscription) Details() map[string]string {
+	out := map[string]string{}
+	for _, f := range s.Facts {
+		for _, d := range f.Details {
+			out[d.Name] = s.Attribute(d.Name)
+		}
+	}
+	return out
+}

@@ -28,4 +28,5 @@ const (
 	Accepted Verdict = iota
 	Duplicate
 	Replaced
+	Late // its day is sealed, and this is not what was billed
 )

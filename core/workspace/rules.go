@@ -12,6 +12,8 @@ type Site struct {
 	Code  string
 	Cloud marketplace.Provider // whose cloud it runs on, or ""
 	Zone  *time.Location
+	// Prices is the zone of the price books that hold there.
+	Prices string
 }
 
 // Refusal is a rule that forbids a binding, in words for the customer.

@@ -160,9 +160,9 @@ func inChunks(b *testing.B, s core.Store, n int, fn func(context.Context, core.T
 func BenchmarkAppendUsage(b *testing.B) {
 	const fleet, items = 500, 20
 	s := open(b, place(b))
-	batch := make([]usage.Sample, fleet*items)
+	batch := make([]usage.Entry, fleet*items)
 	for i := range batch {
-		batch[i] = usage.Sample{
+		batch[i].Sample = usage.Sample{
 			Workspace: fmt.Sprintf("ws_%04d", i/items), Item: fmt.Sprintf("item-%02d", i%items),
 			Variant: "14d", Quantity: decimal.MustNew(int64(i)*997, 3),
 		}
@@ -171,7 +171,7 @@ func BenchmarkAppendUsage(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for i := range batch {
-			batch[i].Hour = hour
+			batch[i].Hour, batch[i].Day = hour, usage.DayOf(hour, time.UTC)
 		}
 		if _, err := s.AppendUsage(b.Context(), batch); err != nil {
 			b.Fatal(err)

@@ -7,7 +7,12 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/core/account"
+	"cloudsettle/core/ledger"
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/metering"
+	"cloudsettle/core/pricing"
+	"cloudsettle/core/settlement"
+	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 )
 
@@ -63,10 +68,12 @@ func (c *checker) records() {
 		c.expect(tasksByFree, "", t.Kind, freeKey(t))
 	})
 	c.usage()
+	c.billing()
 	for _, b := range []bucket{
 		subscriptionsByName, cloudAccountsByProvider, cloudAccountsByOwner, logins, bindingsByWorkspace,
 		bindingsHeld, bindingsByAccount, bindingsBySubscription, bindingsByLeft, apiKeysByDigest,
-		tasksByDue, tasksByFree,
+		tasksByDue, tasksByFree, usageOpen, dailyBillsByAccount, fundsByOwner,
+		meterRecordsBySubscription, meterRecordsByPeriod, meterPending,
 	} {
 		n := 0
 		for range c.r.scan(b, nil, nil, ascending) {
@@ -138,19 +145,65 @@ func (c *checker) binding(b workspace.Binding) {
 	}
 }
 
-// usage decodes every workspace's days.
+// usage decodes every workspace's days and checks that what is open is there.
 func (c *checker) usage() {
-	months := c.r.bucket(usageMonths)
-	for name, _ := range c.r.scan(usageMonths, nil, nil, ascending) {
-		month := months.Bucket(name)
-		days := month.Cursor()
+	open := 0
+	for name := range c.r.scan(usageMonths, nil, nil, ascending) {
+		days := c.r.bucket(usageMonths).Bucket(name).Cursor()
 		for key, value := days.First(); key != nil; key, value = days.Next() {
-			readDay(value, func(_ dayItem, err error) bool {
-				if err != nil {
-					c.report(fmt.Errorf("usage of %s, %q: %w", name, key, err))
-				}
-				return err == nil
-			})
+			if err := checkDay(key, value); err != nil {
+				c.report(fmt.Errorf("usage %q: %w", key, err))
+			}
+			if c.r.get(usageOpen, key) != nil {
+				open++
+			}
 		}
+	}
+	c.expected[usageOpen] = open
+}
+
+func checkDay(key, value []byte) error {
+	if len(key) <= periodSize {
+		return errCorrupt
+	}
+	_, err := decodeDay(value, string(key[periodSize:]), periodOf[usage.Day](key))
+	return err
+}
+
+// billing checks prices, bills, ledgers and metering.
+func (c *checker) billing() {
+	each(c, priceBooks, decodeJSON[pricing.Book], func(pricing.Book) {})
+	each(c, dailyBills, decodeDailyBill, func(b settlement.DailyBill) {
+		expectIn(c, dailyBillsByAccount, b.Day, string(b.BillingAccount), string(b.Workspace))
+	})
+	each(c, monthlyBills, decodeJSON[settlement.MonthlyBill], func(settlement.MonthlyBill) {})
+	each(c, settlementRuns, decodeJSON[core.SettlementRun], func(core.SettlementRun) {})
+	each(c, ledgerHeads, decodeHead, func(ledger.Head) {})
+	each(c, ledgerTransactions, decodeTransaction, func(ledger.Transaction) {})
+	each(c, funds, decodeJSON[settlement.Fund], func(f settlement.Fund) {
+		if f.Owner != "" {
+			c.expect(fundsByOwner, "", f.Owner, f.ID)
+		}
+	})
+	each(c, meterAccounts, decodeMeterAccount, func(metering.Account) {})
+	each(c, meterRecords, decodeMeterRecord, c.meterRecord)
+}
+
+func (c *checker) meterRecord(r metering.Record) {
+	period := periodParts(&r)
+	c.expect(meterRecordsByPeriod, string(r.ID), period[:]...)
+	if r.Subscription != "" {
+		c.expect(meterRecordsBySubscription, "", string(r.Subscription), string(r.ID))
+	}
+	if key := pendingKey(&r); key != "" {
+		c.expect(meterPending, "", key)
+	}
+}
+
+// expectIn is expect for keys that begin with a period, and no value.
+func expectIn[P ~int32](c *checker, b bucket, p P, parts ...string) {
+	c.expected[b]++
+	if got, err := lookupIn(c.r, b, p, parts...); err != nil || got == nil {
+		c.report(fmt.Errorf("%s misses %q: %w", layout[b].name, parts, errCorrupt))
 	}
 }

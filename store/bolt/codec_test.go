@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"bytes"
-	order "cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +15,10 @@ import (
 	"pgregory.net/rapid"
 
 	"cloudsettle/core"
+	"cloudsettle/core/ledger"
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/metering"
+	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 )
 
@@ -36,6 +38,19 @@ func filled[T any]() *rapid.Generator[T] {
 			reflect.TypeFor[[]marketplace.SubscriptionID](): orNil(
 				rapid.SliceOfN(rapid.Make[marketplace.SubscriptionID](), 1, 3)).AsAny(),
 			reflect.TypeFor[[]marketplace.Fact](): facts().AsAny(),
+			reflect.TypeFor[decimal.Decimal]():    decimals().AsAny(),
+			reflect.TypeFor[[]settlement.Line](): orNil(rapid.SliceOfN(
+				rapid.MakeCustom[settlement.Line](rapid.MakeConfig{Types: map[reflect.Type]*rapid.Generator[any]{
+					reflect.TypeFor[decimal.Decimal](): decimals().AsAny(),
+				}}), 1, 3)).AsAny(),
+			reflect.TypeFor[[]settlement.Unrated](): orNil(
+				rapid.SliceOfN(rapid.Make[settlement.Unrated](), 1, 3)).AsAny(),
+			reflect.TypeFor[[]settlement.Deduction](): orNil(
+				rapid.SliceOfN(rapid.Make[settlement.Deduction](), 1, 3)).AsAny(),
+			reflect.TypeFor[[]ledger.Posting](): orNil(
+				rapid.SliceOfN(rapid.Make[ledger.Posting](), 1, 3)).AsAny(),
+			reflect.TypeFor[[]ledger.Balance](): orNil(
+				rapid.SliceOfN(rapid.Make[ledger.Balance](), 1, 3)).AsAny(),
 		},
 	})
 }
@@ -58,6 +73,22 @@ func times() *rapid.Generator[time.Time] {
 			return time.Time{}
 		}
 		return time.UnixMicro(rapid.Int64Range(0, 4e15).Draw(t, "micros")).UTC()
+	})
+}
+
+// decimals draws any decimal.
+func decimals() *rapid.Generator[decimal.Decimal] {
+	return rapid.Custom(func(t *rapid.T) decimal.Decimal {
+		coef := rapid.Uint64Range(0, 9_999_999_999_999_999_999).Draw(t, "coefficient")
+		scale := rapid.IntRange(0, decimal.MaxScale).Draw(t, "scale")
+		d, err := newDecimal(coef, scale)
+		if err != nil || d.Coef() != coef || d.Scale() != scale {
+			t.Fatalf("newDecimal(%d, %d) = %v, %v", coef, scale, d, err)
+		}
+		if rapid.Bool().Draw(t, "negative") {
+			d = d.Neg()
+		}
+		return d
 	})
 }
 
@@ -104,6 +135,43 @@ func TestClaimReturns(t *testing.T) {
 	roundTrip(t, decodeClaim, func(c *core.Claim) []byte { return appendClaim(nil, *c) })
 }
 
+func TestDailyBillReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeDailyBill, func(b *settlement.DailyBill) []byte {
+		b.ID = settlement.DailyBillID(b.Workspace, b.Day)
+		return appendDailyBill(nil, b)
+	})
+}
+
+func TestHeadReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeHead, func(h *ledger.Head) []byte {
+		h.Rev = h.Seq
+		return appendHead(nil, h)
+	})
+}
+
+func TestTransactionReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeTransaction, func(tx *ledger.Transaction) []byte { return appendTransaction(nil, tx) })
+}
+
+func TestMeterAccountReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeMeterAccount, func(a *metering.Account) []byte {
+		a.Rev++
+		return appendMeterAccount(nil, a, a.Rev)
+	})
+}
+
+func TestMeterRecordReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeMeterRecord, func(r *metering.Record) []byte {
+		r.Rev++
+		return appendMeterRecord(nil, r, r.Rev)
+	})
+}
+
 // roundTrip checks that decode is the reverse of encode for any record, that a
 // value cut short or with an extra byte is damage, and that a later format is
 // refused. Only an entry's body, which is the rest, may have any length.
@@ -131,15 +199,7 @@ func roundTrip[T any](t *testing.T, decode func([]byte) (T, error), encode func(
 func TestQuantityReturns(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		coef := rapid.Uint64Range(0, 9_999_999_999_999_999_999).Draw(t, "coefficient")
-		scale := rapid.IntRange(0, decimal.MaxScale).Draw(t, "scale")
-		want, err := newDecimal(coef, scale)
-		if err != nil || want.Coef() != coef || want.Scale() != scale {
-			t.Fatalf("newDecimal(%d, %d) = %v, %v", coef, scale, want, err)
-		}
-		if rapid.Bool().Draw(t, "negative") {
-			want = want.Neg()
-		}
+		want := decimals().Draw(t, "quantity")
 		got, err := unpackQuantity(string(appendQuantity(nil, want)))
 		if err != nil || got != want {
 			t.Fatalf("unpackQuantity(appendQuantity(%v)) = %v, %v", want, got, err)
@@ -155,6 +215,15 @@ func FuzzDecode(f *testing.F) {
 	f.Add(appendCloudAccount(nil, marketplace.Account{ID: "ca_1"}, 1))
 	f.Add(appendEntry(nil, core.JournalEntry{ID: "cb_1", Event: &marketplace.Event{}, Body: []byte("{}")}))
 	f.Add(mergedDay(f, nil, usage.Sample{Workspace: "ws_1", Item: "logs", Quantity: decimal.MustParse("1.5")}))
+	line := settlement.Line{Item: "logs", Price: decimal.MustParse("-0.5"), Of: -1}
+	f.Add(appendDailyBill(nil, &settlement.DailyBill{
+		Workspace: "ws_1", Lines: []settlement.Line{line}, Unrated: []settlement.Unrated{{Item: "x"}},
+		Split: settlement.Split{Deductions: []settlement.Deduction{{Source: ledger.Cash, Micros: -1}}},
+	}))
+	f.Add(appendHead(nil, &ledger.Head{Owner: "ba_1", Balances: []ledger.Balance{{Account: ledger.Cash, Micros: -1}}}))
+	f.Add(appendTransaction(nil, &ledger.Transaction{Seq: 1, Postings: []ledger.Posting{{Account: ledger.Cash}}}))
+	f.Add(appendMeterAccount(nil, &metering.Account{Subscription: "sub_1", Charged: -1}, 1))
+	f.Add(appendMeterRecord(nil, &metering.Record{ID: "mr_1", Attributes: map[string]string{"a": "1"}}, 1))
 	f.Add([]byte{formatPacked1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02})
 	f.Fuzz(func(t *testing.T, value []byte) {
 		stable(t, value, decodeSubscription, func(s marketplace.Subscription) []byte {
@@ -164,8 +233,13 @@ func FuzzDecode(f *testing.F) {
 			return appendCloudAccount(nil, a, a.Rev)
 		})
 		stable(t, value, decodeEntry, func(e core.JournalEntry) []byte { return appendEntry(nil, e) })
+		stable(t, value, decodeDailyBill, func(b settlement.DailyBill) []byte { return appendDailyBill(nil, &b) })
+		stable(t, value, decodeHead, func(h ledger.Head) []byte { return appendHead(nil, &h) })
+		stable(t, value, decodeTransaction, func(tx ledger.Transaction) []byte { return appendTransaction(nil, &tx) })
+		stable(t, value, decodeMeterAccount, func(a metering.Account) []byte { return appendMeterAccount(nil, &a, a.Rev) })
+		stable(t, value, decodeMeterRecord, func(r metering.Record) []byte { return appendMeterRecord(nil, &r, r.Rev) })
 		stable(t, value, decodeClaim, func(c core.Claim) []byte { return appendClaim(nil, c) })
-		readDay(value, func(dayItem, error) bool { return true })
+		_, _ = decodeDay(value, "ws_1", testDay)
 		_, _, _ = mergeInto(value, []usage.Sample{{Workspace: "ws_1", Item: "logs"}})
 		_, _ = decodeJSON[core.Task](value)
 		_ = entryIsOf("listing", value)
@@ -197,6 +271,14 @@ func TestVarintOverflow(t *testing.T) {
 	}
 }
 
+// testDay is the day of samples.
+const testDay usage.Day = 20778
+
+// hourOf returns an hour of testDay.
+func hourOf(hour int) time.Time {
+	return time.Date(2026, 11, 21, hour, 0, 0, 0, time.UTC)
+}
+
 // mergedDay merges samples of one day into a stored value.
 func mergedDay(t testing.TB, stored []byte, samples ...usage.Sample) []byte {
 	t.Helper()
@@ -208,7 +290,11 @@ func mergedDay(t testing.TB, stored []byte, samples ...usage.Sample) []byte {
 }
 
 func mergeInto(stored []byte, samples []usage.Sample) ([]byte, []usage.Verdict, error) {
-	days, err := byDay(samples)
+	entries := make([]usage.Entry, len(samples))
+	for i, s := range samples {
+		entries[i] = usage.Entry{Sample: s, Day: testDay}
+	}
+	days, err := byDay(entries)
 	if err != nil || len(days) != 1 {
 		return nil, nil, fmt.Errorf("%d days, want 1: %w", len(days), err)
 	}
@@ -229,7 +315,7 @@ func TestMergeDayAgrees(t *testing.T) {
 				return usage.Sample{
 					Workspace: "ws_1", Item: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "item"),
 					Variant:  rapid.SampledFrom([]string{"", "x"}).Draw(t, "variant"),
-					Hour:     time.Date(2026, 11, 21, rapid.IntRange(0, 3).Draw(t, "hour"), 0, 0, 0, time.UTC),
+					Hour:     hourOf(rapid.IntRange(-2, 2).Draw(t, "hour")),
 					Quantity: decimal.MustNew(rapid.Int64Range(0, 2).Draw(t, "quantity"), 0),
 				}
 			}), 1, 12).Draw(t, "batch")
@@ -253,35 +339,33 @@ func TestMergeDayAgrees(t *testing.T) {
 				known[key] = s.Quantity.String()
 			}
 		}
-		checkDay(t, stored, known)
+		checkMerged(t, stored, known)
 	})
 }
 
-// checkDay compares a merged day with the map.
-func checkDay(t *rapid.T, stored []byte, known map[string]string) {
-	var last dayItem
-	n := 0
-	readDay(stored, func(s dayItem, err error) bool {
-		hour := time.Date(2026, 11, 21, int(s.hour), 0, 0, 0, time.UTC)
-		if want := known[s.item+"/"+s.variant+"/"+hour.String()]; err != nil || s.quantity.String() != want {
-			t.Fatalf("sample %d = %v, %v, want %s", n, s.quantity, err, want)
+// checkMerged compares a merged day with the map.
+func checkMerged(t *rapid.T, stored []byte, known map[string]string) {
+	rec, err := decodeDay(stored, "ws_1", testDay)
+	if err != nil {
+		t.Fatalf("decodeDay() = %v", err)
+	}
+	for i, s := range rec.Samples {
+		if want := known[s.Item+"/"+s.Variant+"/"+s.Hour.String()]; s.Quantity.String() != want {
+			t.Fatalf("sample %d = %v, want %s", i, s.Quantity, want)
 		}
-		moved := order.Or(compareSeries(last.item, last.variant, s.item, s.variant), order.Compare(last.hour, s.hour))
-		if n > 0 && moved >= 0 {
-			t.Fatalf("samples %v and %v are out of order", last, s)
+		if i > 0 && usage.Compare(rec.Samples[i-1], s) >= 0 {
+			t.Fatalf("samples %v and %v are out of order", rec.Samples[i-1], s)
 		}
-		last, n = s, n+1
-		return true
-	})
-	if n != len(known) {
-		t.Fatalf("readDay yields %d samples, want %d", n, len(known))
+	}
+	if len(rec.Samples) != len(known) {
+		t.Fatalf("decodeDay yields %d samples, want %d", len(rec.Samples), len(known))
 	}
 }
 
 // TestDamagedDayIsRefused: a batch may not be merged into what cannot be read.
 func TestDamagedDayIsRefused(t *testing.T) {
 	t.Parallel()
-	sample := usage.Sample{Workspace: "ws_1", Item: "logs", Quantity: decimal.MustParse("1.5")}
+	sample := usage.Sample{Workspace: "ws_1", Item: "logs", Hour: hourOf(0), Quantity: decimal.MustParse("1.5")}
 	value := mergedDay(t, nil, sample)
 	damaged := bytes.Clone(value)
 	damaged[len(damaged)-1] |= 0x80 // the quantity goes on beyond its series

@@ -5,22 +5,62 @@ import (
 	"encoding/binary"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/govalues/decimal"
 
 	"cloudsettle/core/usage"
 )
 
-// A workspace's day is packed as series, one for each item and variant, sorted.
-// A series is its item, its variant, and the length in bytes of what follows:
-// hours with their quantities, sorted. So a batch copies the series that it
-// does not touch as they are.
+// A workspace's day is packed as a head and series, one for each item and
+// variant, sorted. A series is its item, its variant, and the length in bytes
+// of what follows: hours with their quantities, sorted. So a batch copies the
+// series that it does not touch as they are. An hour is counted from midnight
+// UTC of the day: sites have other midnights, and what came too late for one
+// day is billed on another, so that it may be far away and negative.
+
+const (
+	secondsPerHour = int64(time.Hour / time.Second)
+	hoursPerDay    = 24
+)
+
+// dayHead is what a packed day begins with, after its format: the revision and
+// the number of samples, both of fixed size so that they are filled in last.
+type dayHead struct {
+	rev   uint64
+	count uint32
+	rest  []byte // the series
+}
+
+// dayHeadSize is the size of the format, the revision and the count.
+const dayHeadSize = 1 + 8 + 4
+
+// leastSample is the least that a sample takes: its hour and its quantity.
+const leastSample = 1 + 2
+
+// unpackDay reads the head of a packed day.
+func unpackDay(value []byte) (dayHead, error) {
+	switch {
+	case len(value) == 0:
+		return dayHead{}, errCorrupt
+	case value[0] != formatPacked1:
+		return dayHead{}, errFormat(value[0])
+	case len(value) < dayHeadSize:
+		return dayHead{}, errCorrupt
+	}
+	h := dayHead{
+		binary.BigEndian.Uint64(value[1:]), binary.BigEndian.Uint32(value[9:]), value[dayHeadSize:],
+	}
+	if uint64(h.count) > uint64(len(h.rest)/leastSample) {
+		return dayHead{}, errCorrupt
+	}
+	return h, nil
+}
 
 // daySample is a sample on its way into a stored day.
 type daySample struct {
 	item, variant string
-	day           int64 // days since 1970
-	hour          byte  // 0 to 23
+	hour          int64 // since midnight UTC
 	quantity      string
 }
 
@@ -55,22 +95,26 @@ type merger struct {
 	fresh    []daySample // sorted; repeats in the order they came
 	at       []int       // their positions in verdicts
 	verdicts []usage.Verdict
+	sealed   bool
 	scratch  []byte // the series being merged
 	changed  bool
+	added    uint32
 	bad      bool // a stored series is damaged
 }
 
 // merge appends the merged day to dst and notes what became of each sample. An
 // empty value is a day without samples.
 func (m *merger) merge(dst, value []byte) ([]byte, error) {
-	dst = append(dst, formatPacked1)
-	u := &unpacker{}
+	var head dayHead
 	if len(value) > 0 {
 		var err error
-		if u, err = unpack(value); err != nil {
+		if head, err = unpackDay(value); err != nil {
 			return nil, err
 		}
 	}
+	at := len(dst)
+	dst = append(append(dst, formatPacked1), make([]byte, dayHeadSize-1)...)
+	u := &unpacker{rest: string(head.rest)}
 	stored := u.series()
 	for stored.item != "" || len(m.fresh) > 0 {
 		order := -1
@@ -94,6 +138,8 @@ func (m *merger) merge(dst, value []byte) ([]byte, error) {
 	if m.bad {
 		return nil, errCorrupt
 	}
+	binary.BigEndian.PutUint64(dst[at+1:], head.rev+1)
+	binary.BigEndian.PutUint32(dst[at+9:], head.count+m.added)
 	return dst, u.done()
 }
 
@@ -133,14 +179,12 @@ func (m *merger) settle(kept hourly, item, variant string) hourly {
 		if s.hour != kept.hour || s.item != item || s.variant != variant {
 			break
 		}
-		verdict := usage.Accepted
-		switch {
-		case kept.there && sameQuantity(kept.quantity, s.quantity):
-			verdict = usage.Duplicate
-		case kept.there:
-			verdict = usage.Replaced
-		}
-		if verdict != usage.Duplicate {
+		verdict := m.judge(kept, s)
+		switch verdict {
+		case usage.Accepted:
+			m.added++
+			fallthrough
+		case usage.Replaced:
 			kept = hourly{s.hour, s.quantity, true}
 			m.changed = true
 		}
@@ -150,64 +194,81 @@ func (m *merger) settle(kept hourly, item, variant string) hourly {
 	return kept
 }
 
+// judge decides what becomes of a sample where kept is stored.
+func (m *merger) judge(kept hourly, s *daySample) usage.Verdict {
+	switch {
+	case kept.there && sameQuantity(kept.quantity, s.quantity):
+		return usage.Duplicate
+	case m.sealed:
+		return usage.Late
+	case kept.there:
+		return usage.Replaced
+	}
+	return usage.Accepted
+}
+
 // hourly is the quantity of one hour, packed.
 type hourly struct {
-	hour     byte
+	hour     int64
 	quantity string
 	there    bool
 }
 
-func (h hourly) append(dst []byte) []byte { return append(append(dst, h.hour), h.quantity...) }
-
-// lastHour is the last hour of a day in UTC.
-const lastHour = 23
+// append packs h, unless it is not there.
+func (h hourly) append(dst []byte) []byte {
+	if !h.there {
+		return dst
+	}
+	return append(binary.AppendVarint(dst, h.hour), h.quantity...)
+}
 
 // hourly reads the next hour of a series; at its end none is there.
 func (u *unpacker) hourly() hourly {
 	if u.rest == "" {
 		return hourly{}
 	}
-	h := hourly{hour: u.byte(), quantity: u.quantity(), there: true}
-	if h.hour > lastHour {
-		u.fail()
-	}
+	h := hourly{hour: u.int(), quantity: u.quantity(), there: true}
 	h.there = !u.bad
 	return h
 }
 
-// dayItem is a sample as read from a stored day.
-type dayItem struct {
-	item, variant string
-	hour          byte
-	quantity      decimal.Decimal
+// decodeDay reads a packed day.
+func decodeDay(value []byte, workspace string, day usage.Day) (usage.Record, error) {
+	head, err := unpackDay(value)
+	if err != nil {
+		return usage.Record{}, err
+	}
+	rec := usage.Record{
+		Workspace: workspace, Day: day, Rev: head.rev, Samples: make([]usage.Sample, 0, head.count),
+	}
+	u := &unpacker{rest: string(head.rest)}
+	for s := u.series(); s.item != ""; s = u.series() {
+		if rec.Samples, err = appendSamples(rec.Samples, s, &rec); err != nil {
+			return usage.Record{}, err
+		}
+	}
+	if len(rec.Samples) != int(head.count) {
+		return usage.Record{}, errCorrupt
+	}
+	return rec, u.done()
 }
 
-// readDay yields the samples of a packed day in their order. No value is a day
-// without samples.
-func readDay(value []byte, yield func(dayItem, error) bool) bool {
-	if value == nil {
-		return true
-	}
-	u, err := unpack(value)
-	if err != nil {
-		return yield(dayItem{}, err)
-	}
-	for s := u.series(); s.item != ""; s = u.series() {
-		hours := &unpacker{rest: s.samples}
-		for h := hours.hourly(); h.there; h = hours.hourly() {
-			quantity, err := unpackQuantity(h.quantity)
-			if !yield(dayItem{s.item, s.variant, h.hour, quantity}, err) || err != nil {
-				return false
-			}
+// appendSamples unpacks a series of rec, which may hold no more than there is
+// room for.
+func appendSamples(dst []usage.Sample, s series, rec *usage.Record) ([]usage.Sample, error) {
+	midnight := hoursPerDay * int64(rec.Day)
+	for u := (unpacker{rest: s.samples}); u.rest != ""; {
+		hour, head, coef := u.int(), u.byte(), u.uint()
+		quantity, err := decimalOf(head, coef)
+		if u.bad || err != nil || len(dst) == cap(dst) {
+			return nil, errCorrupt
 		}
-		if hours.bad {
-			u.fail()
-		}
+		dst = append(dst, usage.Sample{
+			Workspace: rec.Workspace, Item: s.item, Variant: s.variant,
+			Hour: time.Unix((midnight+hour)*secondsPerHour, 0).UTC(), Quantity: quantity,
+		})
 	}
-	if err := u.done(); err != nil {
-		return yield(dayItem{}, err)
-	}
-	return true
+	return dst, nil
 }
 
 // A packed quantity is a byte with its scale and sign, then its coefficient.
@@ -236,6 +297,11 @@ func unpackQuantity(packed string) (decimal.Decimal, error) {
 	if err := u.done(); err != nil {
 		return decimal.Decimal{}, err
 	}
+	return decimalOf(head, coef)
+}
+
+// decimalOf makes a decimal of its packed parts.
+func decimalOf(head byte, coef uint64) (decimal.Decimal, error) {
 	q, err := newDecimal(coef, int(head&^negative))
 	if err != nil {
 		return decimal.Decimal{}, errCorrupt

@@ -232,7 +232,7 @@ func TestFailedGroupAnswersAll(t *testing.T) {
 		}
 		return nil
 	}, func(ctx context.Context, tx core.Tx) error {
-		tx.(*txn).usage = []usagePut{{month: "2026-11", key: make([]byte, 1<<16)}} // no key for bbolt
+		tx.(*txn).usage = []usagePut{{month: 1, key: make([]byte, 1<<16)}} // no key for bbolt
 		return nil
 	})
 	close(h.release)

@@ -2,11 +2,13 @@ package bolt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 
 	"go.etcd.io/bbolt"
 
 	"cloudsettle/core"
+	"cloudsettle/core/usage"
 )
 
 // bucket names one kind of record or one index.
@@ -38,6 +40,21 @@ const (
 	tasksByDue
 	tasksByFree
 	usageMonths
+	usageOpen
+	priceBooks
+	dailyBills
+	dailyBillsByAccount
+	monthlyBills
+	settlementRuns
+	ledgerHeads
+	ledgerTransactions
+	funds
+	fundsByOwner
+	meterAccounts
+	meterRecords
+	meterRecordsBySubscription
+	meterRecordsByPeriod
+	meterPending
 	numBuckets
 )
 
@@ -75,6 +92,22 @@ var layout = [numBuckets]struct {
 	tasksByDue:              {"tasks_by_due", true},
 	tasksByFree:             {"tasks_by_free", true},
 	usageMonths:             {"usage", false}, // holds a bucket for each month
+	usageOpen:               {"usage_open", false},
+	priceBooks:              {"price_books", true},
+	dailyBills:              {"daily_bills", true},
+	dailyBillsByAccount:     {"daily_bills_by_account", false},
+	monthlyBills:            {"monthly_bills", false},
+	settlementRuns:          {"settlement_runs", true},
+	ledgerHeads:             {"ledger_heads", false},
+	ledgerTransactions:      {"ledger_transactions", false},
+	funds:                   {"funds", true},
+	fundsByOwner:            {"funds_by_owner", false},
+	meterAccounts:           {"meter_accounts", true},
+	meterRecords:            {"meter_records", true},
+
+	meterRecordsBySubscription: {"meter_records_by_subscription", false},
+	meterRecordsByPeriod:       {"meter_records_by_period", false},
+	meterPending:               {"meter_pending", false},
 }
 
 // ascendingFill is how full pages become where keys arrive in order: such
@@ -91,6 +124,8 @@ type opened struct {
 	tx      *bbolt.Tx
 	buckets [numBuckets]*bbolt.Bucket
 	cursors [numBuckets]*bbolt.Cursor
+	days    *bbolt.Cursor // of the bucket of daysOf, or nil
+	daysOf  usage.Month
 }
 
 // get returns the committed or joined value under key, or nil.
@@ -134,6 +169,28 @@ func appendKey(dst []byte, parts ...string) ([]byte, bool) {
 	ok := len(parts) > 0 && parts[len(parts)-1] != "" && len(dst)-from <= maxKey
 	return dst, ok
 }
+
+// appendPeriod appends a day or a month to a key, so that keys sort by time.
+func appendPeriod[P ~int32](dst []byte, p P) []byte {
+	return binary.BigEndian.AppendUint32(dst, uint32(p)^1<<31) //nolint:gosec // the sign is turned round
+}
+
+// periodOf reads what appendPeriod appended.
+func periodOf[P ~int32](key []byte) P {
+	return P(binary.BigEndian.Uint32(key) ^ 1<<31) //nolint:gosec // likewise
+}
+
+// periodSize is what appendPeriod appends, in bytes.
+const periodSize = 4
+
+// periodKey appends a key of a period and parts. It reports false if the parts
+// cannot be a key.
+func periodKey[P ~int32](dst []byte, p P, parts ...string) ([]byte, bool) {
+	return appendKey(appendPeriod(dst, p), parts...)
+}
+
+// keyTime is how a time is written in a key: keys sort by time.
+const keyTime = "2006-01-02T15:04:05.000000Z"
 
 // prefixOf returns what the keys begin with that have part before their last.
 func prefixOf(part string) []byte { return append([]byte(part), 0) }

@@ -15,7 +15,13 @@ type overlay struct {
 	ops []op
 	// index finds ops by bucket and key once there are too many to look through.
 	index map[string]int
+	// touched has a bit for each bucket with writes: a settlement scans buckets
+	// that it does not write to between thousands of writes to others.
+	touched uint64
 }
+
+// touched has room for all buckets.
+var _ [64 - numBuckets]struct{}
 
 // op is a write. A nil value deletes.
 type op struct {
@@ -35,7 +41,7 @@ const maxKept = 4096
 // reset forgets all writes.
 func (o *overlay) reset() {
 	clear(o.ops)
-	o.ops, o.index = o.ops[:0], nil
+	o.ops, o.index, o.touched = o.ops[:0], nil, 0
 	if cap(o.ops) > maxKept {
 		o.ops = nil
 	}
@@ -48,6 +54,7 @@ func (o *overlay) set(b bucket, key, value []byte) {
 		return
 	}
 	o.ops = append(o.ops, op{b, key, value})
+	o.touched |= 1 << b
 	o.note(len(o.ops) - 1)
 }
 
@@ -84,6 +91,9 @@ func (o *overlay) note(at int) {
 
 // within returns the writes to keys of b that begin with prefix, by key.
 func (o *overlay) within(b bucket, prefix []byte) []op {
+	if o.touched&(1<<b) == 0 {
+		return nil
+	}
 	var found []op
 	for _, w := range o.ops {
 		if w.bucket == b && bytes.HasPrefix(w.key, prefix) {

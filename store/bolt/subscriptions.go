@@ -215,6 +215,14 @@ func revised[T any](
 	if err != nil {
 		return nil, err
 	}
+	return unchanged(value, what, id, rev, decode, revOf)
+}
+
+// unchanged is revised for a value that was looked up.
+func unchanged[T any](
+	value []byte, what, id string, rev uint64,
+	decode func([]byte) (T, error), revOf func(*T) uint64,
+) (*T, error) {
 	if value == nil {
 		if rev != 0 {
 			return nil, core.Conflict("stale_revision", "%s %q is not stored any more", what, id)

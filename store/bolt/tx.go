@@ -57,6 +57,19 @@ func (r *reader) lookup(b bucket, parts ...string) ([]byte, error) {
 	return r.get(b, key), nil
 }
 
+// lookupIn is lookup for keys that begin with a period.
+func lookupIn[P ~int32](r *reader, b bucket, p P, parts ...string) ([]byte, error) {
+	if r.over {
+		return nil, errOver
+	}
+	key, ok := periodKey(r.scratch[:0], p, parts...)
+	if !ok {
+		return nil, nil
+	}
+	r.scratch = key
+	return r.get(b, key), nil
+}
+
 // encoder appends a stored value to dst.
 type encoder func(dst []byte) ([]byte, error)
 
@@ -66,12 +79,31 @@ func (t *txn) put(b bucket, what string, encode encoder, parts ...string) error 
 	if err != nil {
 		return err
 	}
+	return t.putAt(b, what, encode, key)
+}
+
+// putAt writes what encode appends under a key that lasts.
+func (t *txn) putAt(b bucket, what string, encode encoder, key []byte) error {
 	value, err := encode(t.arena.room())
 	if err != nil {
 		return fmt.Errorf("bolt: encode %s: %w", what, err)
 	}
 	t.own.set(b, key, t.arena.keep(value))
 	return nil
+}
+
+// putIn is put for keys that begin with a period.
+func putIn[P ~int32](
+	t *txn, b bucket, what string, encode encoder, p P, parts ...string,
+) error {
+	if t.over {
+		return errOver
+	}
+	key, ok := periodKey(t.arena.room(), p, parts...)
+	if !ok {
+		return errKey(what, parts...)
+	}
+	return t.putAt(b, what, encode, t.arena.keep(key))
 }
 
 // point makes an index entry that leads to id.

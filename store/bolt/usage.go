@@ -17,21 +17,20 @@ import (
 	"cloudsettle/core/workspace"
 )
 
-// Usage is stored as one value for each workspace and day, in a bucket for
+// Usage is stored as one value for each day and workspace, in a bucket for
 // each month: a settlement reads the workspaces of a day one after the other,
 // and an old month is dropped whole.
+//
+// What is not sealed is listed in usageOpen under the same key. So to seal a
+// record is to take a small key away, not to write the record again, and the
+// days that wait are found without looking at those that are done.
 
-// monthFormat names the bucket of a month; names sort as months do.
-const monthFormat = "2006-01"
-
-// dayKey appends the key of a workspace's day within its month.
-func dayKey(dst []byte, day int, workspace string) []byte {
-	return append(append(dst, byte(day)), workspace...)
-}
+// monthKey names the bucket of a month; names sort as months do.
+func monthKey(m usage.Month) []byte { return appendPeriod(nil, m) }
 
 // dayBatch is the part of a batch that goes into one stored value.
 type dayBatch struct {
-	day       time.Time
+	day       usage.Day
 	workspace string
 	samples   []daySample
 	at        []int // the positions of samples in the whole batch
@@ -40,12 +39,12 @@ type dayBatch struct {
 // AppendUsage implements core.Store. A batch with a sample that cannot be a
 // key (an hour that is not whole, an empty name, a NUL in one) is ErrInvalid
 // and nothing of it is stored.
-func (s *Store) AppendUsage(ctx context.Context, samples []usage.Sample) ([]usage.Verdict, error) {
-	days, err := byDay(samples)
+func (s *Store) AppendUsage(ctx context.Context, entries []usage.Entry) ([]usage.Verdict, error) {
+	days, err := byDay(entries)
 	if err != nil {
 		return nil, err
 	}
-	verdicts := make([]usage.Verdict, len(samples))
+	verdicts := make([]usage.Verdict, len(entries))
 	err = s.write(ctx, func(t *txn) error {
 		for i := range days {
 			if err := t.mergeUsage(&days[i], verdicts); err != nil {
@@ -61,73 +60,64 @@ func (s *Store) AppendUsage(ctx context.Context, samples []usage.Sample) ([]usag
 }
 
 // byDay sorts a batch into the values it goes into, in the order of their keys.
-func byDay(samples []usage.Sample) ([]dayBatch, error) {
-	packed, err := packSamples(samples)
+func byDay(entries []usage.Entry) ([]dayBatch, error) {
+	packed, err := packEntries(entries)
 	if err != nil {
 		return nil, err
 	}
-	order := make([]int, len(samples))
+	order := make([]int, len(entries))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		p, q := &packed[a], &packed[b]
 		return cmp.Or(
-			cmp.Compare(p.day, q.day),
-			strings.Compare(samples[a].Workspace, samples[b].Workspace),
+			cmp.Compare(entries[a].Day, entries[b].Day),
+			strings.Compare(entries[a].Workspace, entries[b].Workspace),
 			compareSeries(p.item, p.variant, q.item, q.variant),
 			cmp.Compare(p.hour, q.hour),
 			cmp.Compare(a, b),
 		)
 	})
-	sorted := make([]daySample, len(samples))
+	sorted := make([]daySample, len(entries))
 	for i, at := range order {
 		sorted[i] = packed[at]
 	}
 	var days []dayBatch
 	for from := 0; from < len(order); {
-		first, to := order[from], from
-		for to < len(order) && sorted[to].day == sorted[from].day &&
-			samples[order[to]].Workspace == samples[first].Workspace {
+		first, to := &entries[order[from]], from
+		for to < len(order) && entries[order[to]].Day == first.Day &&
+			entries[order[to]].Workspace == first.Workspace {
 			to++
 		}
 		days = append(days, dayBatch{
-			day: dayOf(samples[first].Hour), workspace: samples[first].Workspace,
-			samples: sorted[from:to], at: order[from:to],
+			day: first.Day, workspace: first.Workspace, samples: sorted[from:to], at: order[from:to],
 		})
 		from = to
 	}
 	return days, nil
 }
 
-// packSamples checks samples and packs their quantities.
-func packSamples(samples []usage.Sample) ([]daySample, error) {
-	packed := make([]daySample, len(samples))
+// packEntries checks samples and packs their quantities.
+func packEntries(entries []usage.Entry) ([]daySample, error) {
+	packed := make([]daySample, len(entries))
 	var quantities []byte
-	for i := range samples {
-		s := &samples[i]
-		if err := checkSample(i, s); err != nil {
+	for i := range entries {
+		e := &entries[i]
+		if err := checkSample(i, &e.Sample); err != nil {
 			return nil, err
 		}
-		hours := s.Hour.Unix() / int64(time.Hour/time.Second)
-		packed[i] = daySample{item: s.Item, variant: s.Variant, day: floorDiv(hours, 24)}
-		packed[i].hour = byte(hours - 24*packed[i].day)
-		quantities = appendQuantity(quantities, s.Quantity)
+		packed[i] = daySample{
+			item: e.Item, variant: e.Variant,
+			hour: e.Hour.Unix()/secondsPerHour - hoursPerDay*int64(e.Day),
+		}
+		quantities = appendQuantity(quantities, e.Quantity)
 	}
 	rest := &unpacker{rest: string(quantities)}
 	for i := range packed {
 		packed[i].quantity = rest.quantity()
 	}
 	return packed, nil
-}
-
-// floorDiv divides and rounds down, also before 1970.
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }
 
 func checkSample(at int, s *usage.Sample) error {
@@ -143,45 +133,46 @@ func checkSample(at int, s *usage.Sample) error {
 }
 
 // isName reports whether s can be part of a key.
-func isName(s string) bool { return len(s) < maxKey && strings.IndexByte(s, 0) < 0 }
-
-// dayOf returns the beginning of the day that t is in.
-func dayOf(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+func isName(s string) bool { return len(s) <= maxKey-periodSize && strings.IndexByte(s, 0) < 0 }
 
 // mergeUsage adds d to what is stored of its day and notes what became of each
 // sample.
 func (t *txn) mergeUsage(d *dayBatch, verdicts []usage.Verdict) error {
-	key := t.arena.keep(dayKey(t.arena.room(), d.day.Day(), d.workspace))
-	month := d.day.Format(monthFormat)
-	var stored []byte
-	if b := t.month(month); b != nil {
-		stored = b.Get(key)
+	key, _ := periodKey(t.arena.room(), d.day, d.workspace) // checkSample saw to it
+	key = t.arena.keep(key)
+	stored := t.usageValue(d.day, key)
+	m := merger{
+		fresh: d.samples, at: d.at, verdicts: verdicts,
+		sealed: stored != nil && t.get(usageOpen, key) == nil,
 	}
-	m := merger{fresh: d.samples, at: d.at, verdicts: verdicts}
 	value, err := m.merge(t.arena.room(), stored)
 	if err != nil {
 		return errUsage(d.workspace, d.day, err)
 	}
-	if m.changed {
-		t.usage = append(t.usage, usagePut{month, key, t.arena.keep(value)})
+	if !m.changed {
+		return nil
+	}
+	t.usage = append(t.usage, usagePut{d.day.Month(), key, t.arena.keep(value)})
+	if stored == nil {
+		t.own.set(usageOpen, key, []byte{})
 	}
 	return nil
 }
 
-func errUsage(workspace string, day time.Time, err error) error {
-	return fmt.Errorf("bolt: usage of %q on %s: %w", workspace, day.Format(time.DateOnly), err)
+func errUsage(workspace string, day usage.Day, err error) error {
+	return fmt.Errorf("bolt: usage of %q on %s: %w", workspace, day, err)
 }
 
 // usagePut is a day to be written when the call has succeeded.
 type usagePut struct {
-	month      string
+	month      usage.Month
 	key, value []byte
 }
 
 // flushUsage writes the days that the call merged.
 func (t *txn) flushUsage() error {
 	for _, put := range t.usage {
-		b, err := t.bucket(usageMonths).CreateBucketIfNotExists([]byte(put.month))
+		b, err := t.bucket(usageMonths).CreateBucketIfNotExists(monthKey(put.month))
 		if err != nil {
 			return err
 		}
@@ -193,58 +184,163 @@ func (t *txn) flushUsage() error {
 }
 
 // month returns the bucket of a month, or nil.
-func (r *reader) month(name string) *bbolt.Bucket {
-	return r.bucket(usageMonths).Bucket([]byte(name))
+func (o *opened) month(m usage.Month) *bbolt.Bucket {
+	return o.bucket(usageMonths).Bucket(monthKey(m))
 }
 
-// Usage implements core.UsageReader.
-func (r *reader) Usage(
-	_ context.Context, id workspace.ID, from, to time.Time,
-) iter.Seq2[usage.Sample, error] {
-	return func(yield func(usage.Sample, error) bool) {
+// usageValue returns the stored value of a day under key, or nil. Only
+// AppendUsage writes such values, and it reads each once.
+func (o *opened) usageValue(day usage.Day, key []byte) []byte {
+	if m := day.Month(); o.days == nil || o.daysOf != m {
+		b := o.month(m)
+		if b == nil {
+			return nil
+		}
+		o.days, o.daysOf = b.Cursor(), m
+	}
+	found, value := o.days.Seek(key)
+	if !bytes.Equal(found, key) {
+		return nil
+	}
+	return value
+}
+
+// UsageOf implements core.UsageReader.
+func (r *reader) UsageOf(_ context.Context, id workspace.ID, day usage.Day) (usage.Record, error) {
+	if r.over {
+		return usage.Record{}, errOver
+	}
+	key, ok := periodKey(nil, day, string(id))
+	if !ok {
+		return usage.Record{}, core.NotFound("usage of workspace", string(id))
+	}
+	value := r.usageValue(day, key)
+	if value == nil {
+		return usage.Record{}, core.NotFound("usage on "+day.String()+" of workspace", string(id))
+	}
+	rec, err := decodeDay(value, string(id), day)
+	if err != nil {
+		return usage.Record{}, errUsage(string(id), day, err)
+	}
+	rec.Sealed = r.get(usageOpen, key) == nil
+	return rec, nil
+}
+
+// UsageOn implements core.UsageReader.
+func (r *reader) UsageOn(
+	_ context.Context, day usage.Day, p core.Page,
+) iter.Seq2[usage.Record, error] {
+	return func(yield func(usage.Record, error) bool) {
 		if r.over {
-			yield(usage.Sample{}, errOver)
+			yield(usage.Record{}, errOver)
 			return
 		}
-		first, last := []byte(from.UTC().Format(monthFormat)), []byte(to.UTC().Format(monthFormat))
-		months := r.bucket(usageMonths).Cursor()
-		for name, _ := months.Seek(first); name != nil; name, _ = months.Next() {
-			if bytes.Compare(name, last) > 0 {
+		b := r.month(day.Month())
+		if b == nil {
+			return
+		}
+		prefix, after := appendPeriod(nil, day), []byte(nil)
+		if p.After != "" {
+			after = append(bytes.Clone(prefix), p.After...)
+		}
+		open := r.openOn(prefix, after)
+		left := p.Limit
+		for c := newCursor(b, prefix, after, ascending); c.key != nil; c.step() {
+			id := string(c.key[periodSize:])
+			rec, err := decodeDay(c.value, id, day)
+			if err != nil {
+				yield(usage.Record{}, errUsage(id, day, err))
 				return
 			}
-			if !r.usageOfMonth(string(name), string(id), from, to, yield) {
+			rec.Sealed = !open.has(c.key)
+			if !yield(rec, nil) {
+				return
+			}
+			if left--; left == 0 {
 				return
 			}
 		}
 	}
 }
 
-// usageOfMonth yields what a month holds and reports whether to go on.
-func (r *reader) usageOfMonth(
-	name, id string, from, to time.Time, yield func(usage.Sample, error) bool,
-) bool {
-	month, err := time.Parse(monthFormat, name)
-	if err != nil {
-		yield(usage.Sample{}, fmt.Errorf("bolt: usage: %w: month %q", errCorrupt, name))
-		return false
+// openDays walks the records of a day that are not sealed beside a walk of all
+// its records.
+type openDays struct {
+	stored *cursor
+	own    *ownCursor
+}
+
+func (r *reader) openOn(prefix, after []byte) *openDays {
+	return &openDays{
+		newCursor(r.bucket(usageOpen), prefix, after, ascending),
+		r.ownCursor(usageOpen, prefix, after, ascending),
 	}
-	b := r.month(name)
-	for day := month; day.Month() == month.Month(); day = day.AddDate(0, 0, 1) {
-		if !day.Before(to) || !day.AddDate(0, 0, 1).After(from) {
-			continue
+}
+
+// has reports whether the record under key is open. Keys must ascend.
+func (o *openDays) has(key []byte) bool {
+	for o.stored.key != nil && bytes.Compare(o.stored.key, key) < 0 {
+		o.stored.step()
+	}
+	for o.own.key() != nil && bytes.Compare(o.own.key(), key) < 0 {
+		o.own.take()
+	}
+	if bytes.Equal(o.own.key(), key) {
+		return o.own.take() != nil
+	}
+	return bytes.Equal(o.stored.key, key)
+}
+
+// UsageDays implements core.UsageReader.
+func (r *reader) UsageDays(_ context.Context, from, to usage.Day) iter.Seq2[usage.Day, error] {
+	return func(yield func(usage.Day, error) bool) {
+		if r.over {
+			yield(0, errOver)
+			return
 		}
-		next := func(s dayItem, err error) bool {
-			if err != nil {
-				return yield(usage.Sample{}, errUsage(id, day, err))
+		for day := from; day < to; day++ { // from is only where to look
+			next, found := r.firstFrom(usageOpen, appendPeriod(nil, day))
+			if !found {
+				return
 			}
-			hour := day.Add(time.Duration(s.hour) * time.Hour)
-			return hour.Before(from) || !hour.Before(to) || yield(usage.Sample{
-				Workspace: id, Item: s.item, Variant: s.variant, Hour: hour, Quantity: s.quantity,
-			}, nil)
-		}
-		if !readDay(b.Get(dayKey(nil, day.Day(), id)), next) {
-			return false
+			if day = periodOf[usage.Day](next); day >= to || !yield(day, nil) {
+				return
+			}
 		}
 	}
-	return true
+}
+
+// firstFrom returns the first key of b that comes after another.
+func (r *reader) firstFrom(b bucket, after []byte) (key []byte, found bool) {
+	for key := range r.scan(b, nil, after, ascending) {
+		return key, true
+	}
+	return nil, false
+}
+
+// SealUsage implements core.UsageWriter. The revision stays: it is the one
+// that was billed.
+func (t *txn) SealUsage(_ context.Context, id workspace.ID, day usage.Day, rev uint64) error {
+	if t.over {
+		return errOver
+	}
+	key, ok := periodKey(t.arena.room(), day, string(id))
+	if !ok {
+		return errKey("usage", string(id))
+	}
+	key = t.arena.keep(key)
+	value := t.usageValue(day, key)
+	if value == nil || t.get(usageOpen, key) == nil {
+		return core.Conflict("sealed", "usage of %q on %s is sealed or was never there", id, day)
+	}
+	head, err := unpackDay(value)
+	if err != nil {
+		return errUsage(string(id), day, err)
+	}
+	if head.rev != rev {
+		return core.Conflict("stale_revision",
+			"usage of %q on %s is at revision %d, not %d", id, day, head.rev, rev)
+	}
+	t.own.set(usageOpen, key, nil)
+	return nil
 }

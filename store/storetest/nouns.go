@@ -11,7 +11,6 @@ import (
 	"cloudsettle/core"
 	"cloudsettle/core/account"
 	"cloudsettle/core/marketplace"
-	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 )
 
@@ -225,108 +224,5 @@ func leaseExpires(t *testing.T, s core.Store) {
 	})
 	if len(left) != 3 || left[2].ID != "task_b" {
 		t.Errorf("Tasks yields %v, want three, task_b last", left)
-	}
-}
-
-// usageOf returns the samples of "ws_1" in a range.
-func usageOf(t testing.TB, s core.Store, from, to time.Time) []usage.Sample {
-	t.Helper()
-	return read(t, s, func(ctx context.Context, tx core.ReadTx) ([]usage.Sample, error) {
-		return collect(tx.Usage(ctx, "ws_1", from, to))
-	})
-}
-
-// appendUsage adds samples and checks their verdicts.
-func appendUsage(t testing.TB, s core.Store, want []usage.Verdict, samples ...usage.Sample) {
-	t.Helper()
-	got, err := s.AppendUsage(t.Context(), samples)
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("AppendUsage() = %v, %v, want %v", got, err, want)
-	}
-}
-
-func appendUsageTwice(t *testing.T, s core.Store) {
-	other, flat := sample("logs", 2, "5"), sample("logs", 2, "6")
-	other.Workspace, flat.Variant = "ws_10", ""
-	samples := []usage.Sample{
-		sample("traces", 5, "1.5"), sample("logs", 23, "2"), other, flat, sample("logs", 2, "4"), sample("logs", 24, "7"),
-	}
-	fresh, repeat := make([]usage.Verdict, len(samples)), make([]usage.Verdict, len(samples))
-	for i := range repeat {
-		repeat[i] = usage.Duplicate
-	}
-	appendUsage(t, s, fresh, samples...)
-	appendUsage(t, s, repeat, samples...)
-	appendUsage(t, s, []usage.Verdict{usage.Duplicate}, sample("logs", 2, "4.00")) // the same amount
-	appendUsage(t, s, nil)
-
-	want := []usage.Sample{samples[3], samples[4], samples[1], samples[0], samples[5]}
-	got := usageOf(t, s, epoch.AddDate(-1, 0, 0), epoch.AddDate(1, 0, 0))
-	if diff := cmp.Diff(texts(want), texts(got)); diff != "" {
-		t.Errorf("Usage() (-want +got):\n%s", diff)
-	}
-}
-
-// texts writes samples in a form that compares.
-func texts(samples []usage.Sample) []string {
-	var list []string
-	for _, s := range samples {
-		list = append(list, s.Workspace+" "+s.Item+" "+s.Variant+" "+s.Hour.Format(time.RFC3339)+" "+s.Quantity.String())
-	}
-	return list
-}
-
-func usageKeepsLast(t *testing.T, s core.Store) {
-	appendUsage(t, s,
-		[]usage.Verdict{usage.Accepted, usage.Accepted, usage.Duplicate, usage.Replaced, usage.Duplicate},
-		sample("logs", 1, "1"), sample("traces", 1, "9"), sample("logs", 1, "1"),
-		sample("logs", 1, "2"), sample("logs", 1, "2"))
-	appendUsage(t, s, []usage.Verdict{usage.Replaced}, sample("logs", 1, "3"))
-	got := texts(usageOf(t, s, epoch.AddDate(0, 0, -1), epoch.AddDate(0, 0, 1)))
-	if want := texts([]usage.Sample{sample("logs", 1, "3"), sample("traces", 1, "9")}); !slices.Equal(got, want) {
-		t.Errorf("Usage() = %q, want %q", got, want)
-	}
-}
-
-func usageRanges(t *testing.T, s core.Store) {
-	hours := []int{-24 * 40, -1, 0, 1, 23, 24, 24 * 40, 24 * 400}
-	var samples []usage.Sample
-	for _, hour := range hours {
-		samples = append(samples, sample("logs", hour, "1"))
-	}
-	appendUsage(t, s, make([]usage.Verdict, len(samples)), samples...)
-	at := func(hour int) time.Time { return sample("logs", hour, "1").Hour }
-	for _, c := range []struct {
-		from, to time.Time
-		want     []usage.Sample
-	}{
-		{at(0), at(24), samples[2:5]},
-		{at(1), at(23), samples[3:4]},
-		{at(0).Add(time.Nanosecond), at(1).Add(time.Nanosecond), samples[3:4]},
-		{at(24), at(24), nil},
-		{at(24), at(0), nil},
-		{time.Time{}, at(24 * 1000), samples},
-		{at(0).In(time.FixedZone("east", 8*3600)), at(24).In(time.FixedZone("west", -8*3600)), samples[2:5]},
-	} {
-		if got, want := texts(usageOf(t, s, c.from, c.to)), texts(c.want); !slices.Equal(got, want) {
-			t.Errorf("Usage(%v, %v) = %q, want %q", c.from, c.to, got, want)
-		}
-	}
-}
-
-func badUsage(t *testing.T, s core.Store) {
-	part, noItem := sample("logs", 1, "1"), sample("", 1, "1")
-	noWorkspace, nul := sample("logs", 1, "1"), sample("logs", 1, "1")
-	part.Hour = part.Hour.Add(time.Minute)
-	noWorkspace.Workspace = ""
-	nul.Variant = "a\x00b"
-	for what, bad := range map[string]usage.Sample{
-		"part of an hour": part, "no item": noItem, "no workspace": noWorkspace, "a NUL": nul,
-	} {
-		_, err := s.AppendUsage(t.Context(), []usage.Sample{sample("logs", 3, "1"), bad})
-		wantErr(t, "AppendUsage with "+what, err, core.ErrInvalid)
-	}
-	if got := usageOf(t, s, epoch.AddDate(0, 0, -1), epoch.AddDate(0, 0, 1)); got != nil {
-		t.Errorf("Usage() = %v, want nothing", got)
 	}
 }

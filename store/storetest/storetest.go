@@ -17,12 +17,29 @@ import (
 // the suite may close the store before that.
 type Opener func(t *testing.T) core.Store
 
+// promise is one thing that every store keeps.
+type promise struct {
+	name string
+	test func(*testing.T, core.Store)
+}
+
 // Run checks every promise that a store keeps while it is open.
 func Run(t *testing.T, open Opener) {
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, core.Store)
-	}{
+	for _, p := range append(generalPromises(), billingPromises()...) {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			p.test(t, s)
+			if err := s.Check(context.Background()); err != nil && !errors.Is(err, core.ErrUnavailable) {
+				t.Errorf("Check() after the test = %v", err)
+			}
+		})
+	}
+}
+
+// generalPromises are the promises about transactions, records and scans.
+func generalPromises() []promise {
+	return []promise{
 		{"ReadYourWrites", readYourWrites},
 		{"RollbackLeavesNothing", rollbackLeavesNothing},
 		{"PanicRollsBack", panicRollsBack},
@@ -64,19 +81,39 @@ func Run(t *testing.T, open Opener) {
 		{"LoginsAreUnique", loginsAreUnique},
 		{"OneBindingHolds", oneBindingHolds},
 		{"LeaseExpires", leaseExpires},
+	}
+}
+
+// billingPromises are the promises about usage, bills, ledgers and metering.
+func billingPromises() []promise {
+	return []promise{
 		{"AppendUsageTwiceIsOnce", appendUsageTwice},
 		{"UsageKeepsTheLastQuantity", usageKeepsLast},
-		{"UsageRangesAreHalfOpen", usageRanges},
+		{"UsageBelongsToItsDay", usageBelongs},
+		{"UsageRevisionCountsChanges", usageRevisions},
+		{"SealedUsageStays", sealedStays},
+		{"SealIsOfARevision", sealIsOfARevision},
+		{"UsageIsScannedByWorkspace", usageScan},
+		{"UsageDaysWaitUntilSealed", usageDays},
 		{"BadUsageStoresNothing", badUsage},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := open(t)
-			c.test(t, s)
-			if err := s.Check(context.Background()); err != nil && !errors.Is(err, core.ErrUnavailable) {
-				t.Errorf("Check() after the test = %v", err)
-			}
-		})
+
+		{"PriceBooksAreInsertOnly", pricesAreInsertOnly},
+		{"DailyBillsAreInsertOnly", dailyBillsAreInsertOnly},
+		{"DailyBillsAreListed", dailyBillsAreListed},
+		{"MonthlyBillsAreListed", monthlyBillsAreListed},
+		{"RunsAreListed", runsAreListed},
+		{"BadPagesAreRefused", badPages},
+		{"BillsAreExact", billsAreExact},
+		{"BillingIsCopied", billingIsCopied},
+		{"EmptyBillingListsAreNil", emptyBilling},
+		{"LedgerIsAChain", ledgerIsAChain},
+		{"LedgerLosesNothing", ledgerLosesNothing},
+		{"LedgerHeadsAreListed", headsAreListed},
+		{"LedgerIsExact", ledgerIsExact},
+		{"FundsFollowTheirOwner", fundsFollow},
+		{"PendingIsByDeadline", pendingIsByDeadline},
+		{"MeterPeriodsAreUnique", meterPeriods},
+		{"MeterSumsBeginAtZero", meterSums},
 	}
 }
 

@@ -74,6 +74,7 @@ func writeEverything(ctx context.Context, tx core.Tx) error {
 		tx.PutAPIKey(ctx, aKey("key_1", "digest")),
 		tx.PutSetting(ctx, "name", "value"),
 		tx.PutTask(ctx, aTask("task_1", "notify", epoch)),
+		writeBilling(ctx, tx),
 	)
 }
 
@@ -90,7 +91,7 @@ func nothingStored(t *testing.T, s core.Store) {
 			count(tx.BindingHistory(ctx, "ws_1")) + count(tx.BindingsTo(ctx, "sub_1")) +
 			count(tx.BindingsLeft(ctx, "sub_0")) + count(tx.Bindings(ctx, core.Page{})) +
 			count(tx.CallbackEntries(ctx, "", core.Page{})) + count(tx.Rejections(ctx)) +
-			count(tx.APIKeys(ctx, core.Page{})) + count(tx.Tasks(ctx, core.Page{}))
+			count(tx.APIKeys(ctx, core.Page{})) + count(tx.Tasks(ctx, core.Page{})) + billingLists(ctx, tx)
 		if n != 0 {
 			t.Errorf("the lists yield %d records, want none", n)
 		}
@@ -284,12 +285,20 @@ func staleRevision(t *testing.T, s core.Store) {
 		ba, ws := billingAccount("ba_1", "acme", "ops@acme.example", ""), aWorkspace("ws_1")
 		key := aKey("key_1", "digest")
 		sub.Rev, ca.Rev, ba.Rev, ws.Rev, key.Rev = rev, rev, rev, rev, rev
+		bill, run, fund := monthlyBill("ba_1", today.Month(), "CNY"), aRun("sr_1"), aFund("v_1", "ba_1")
+		sums, rec := meterAccount("sub_1"), meterRecord("mr_1", 1)
+		bill.Rev, run.Rev, fund.Rev, sums.Rev, rec.Rev = rev, rev, rev, rev, rev
 		return map[string]func(context.Context, core.Tx) error{
 			"PutSubscription":   func(ctx context.Context, tx core.Tx) error { return tx.PutSubscription(ctx, sub) },
 			"PutCloudAccount":   func(ctx context.Context, tx core.Tx) error { return tx.PutCloudAccount(ctx, ca) },
 			"PutBillingAccount": func(ctx context.Context, tx core.Tx) error { return tx.PutBillingAccount(ctx, ba) },
 			"PutWorkspace":      func(ctx context.Context, tx core.Tx) error { return tx.PutWorkspace(ctx, ws) },
 			"PutAPIKey":         func(ctx context.Context, tx core.Tx) error { return tx.PutAPIKey(ctx, key) },
+			"PutMonthlyBill":    func(ctx context.Context, tx core.Tx) error { return tx.PutMonthlyBill(ctx, bill) },
+			"PutSettlementRun":  func(ctx context.Context, tx core.Tx) error { return tx.PutSettlementRun(ctx, run) },
+			"PutFund":           func(ctx context.Context, tx core.Tx) error { return tx.PutFund(ctx, fund) },
+			"PutMeterAccount":   func(ctx context.Context, tx core.Tx) error { return tx.PutMeterAccount(ctx, sums) },
+			"PutMeterRecord":    func(ctx context.Context, tx core.Tx) error { return tx.PutMeterRecord(ctx, rec) },
 		}
 	}
 	for _, rev := range []uint64{0, 2} {

@@ -57,7 +57,19 @@ func lookups(ctx context.Context, tx core.ReadTx) iter.Seq2[string, error] {
 		_, err = tx.APIKeyByDigest(ctx, "digest")
 		ok = ok && yield("APIKeyByDigest", err)
 		_, err = tx.Setting(ctx, "name")
-		_ = ok && yield("Setting", err)
+		ok = ok && yield("Setting", err)
+		_, err = tx.PriceBook(ctx, "pb_1")
+		ok = ok && yield("PriceBook", err)
+		_, err = tx.DailyBill(ctx, "ws_1", today)
+		ok = ok && yield("DailyBill", err)
+		_, err = tx.MonthlyBill(ctx, "ba_1", today.Month(), "CNY")
+		ok = ok && yield("MonthlyBill", err)
+		_, err = tx.SettlementRun(ctx, "sr_1")
+		ok = ok && yield("SettlementRun", err)
+		_, err = tx.Fund(ctx, "v_1")
+		ok = ok && yield("Fund", err)
+		_, err = tx.MeterRecord(ctx, "mr_1")
+		_ = ok && yield("MeterRecord", err)
 	}
 }
 
@@ -95,6 +107,7 @@ type everything struct {
 	Key          core.APIKey
 	Setting      string
 	Tasks        []core.Task
+	Billing      billing
 }
 
 func readEverything(ctx context.Context, tx core.ReadTx) (e everything, err error) {
@@ -109,6 +122,7 @@ func readEverything(ctx context.Context, tx core.ReadTx) (e everything, err erro
 		func() (err error) { e.Key, err = tx.APIKeyByDigest(ctx, "digest"); return },
 		func() (err error) { e.Setting, err = tx.Setting(ctx, "name"); return },
 		func() (err error) { e.Tasks, err = collect(tx.Tasks(ctx, core.Page{})); return },
+		func() (err error) { e.Billing, err = readBilling(ctx, tx); return },
 	} {
 		if err := read(); err != nil {
 			return e, err
@@ -124,7 +138,8 @@ func wantEverything() everything {
 		Account:   billingAccount("ba_1", "acme", "ops@acme.example", "+8613800000000"),
 		Workspace: aWorkspace("ws_1"), Binding: binding("bd_1", "ws_1"), Entry: fullEntry(),
 		Rejections: []core.JournalEntry{fullEntry()}, Key: aKey("key_1", "digest"), Setting: "value",
-		Tasks: []core.Task{aTask("task_1", "notify", epoch)},
+		Tasks:   []core.Task{aTask("task_1", "notify", epoch)},
+		Billing: wantBilling(),
 	}
 	e.Subscription.Rev, e.CloudAccount.Rev, e.Account.Rev, e.Workspace.Rev, e.Key.Rev = 1, 1, 1, 1, 1
 	return e
@@ -247,10 +262,8 @@ func moneyIsExact(t *testing.T, s core.Store) {
 	for i, text := range texts {
 		samples = append(samples, sample("logs", i, text))
 	}
-	if _, err := s.AppendUsage(t.Context(), samples); err != nil {
-		t.Fatalf("AppendUsage() = %v", err)
-	}
-	got := usageOf(t, s, epoch.AddDate(0, 0, -1), epoch.AddDate(0, 0, 1))
+	appendUsage(t, s, make([]usage.Verdict, len(samples)), samples...)
+	got := usageOf(t, s, "ws_1", today).Samples
 	for i, text := range texts {
 		if i >= len(got) || got[i].Quantity.String() != text {
 			t.Errorf("quantity %d = %v, want %s", i, got, text)

@@ -1,0 +1,139 @@
+package core
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"cloudsettle/core/account"
+	"cloudsettle/core/ledger"
+	"cloudsettle/core/marketplace"
+	"cloudsettle/core/metering"
+	"cloudsettle/core/money"
+	"cloudsettle/core/pricing"
+	"cloudsettle/core/settlement"
+	"cloudsettle/core/usage"
+	"cloudsettle/core/workspace"
+)
+
+// UsageReader reads usage.
+type UsageReader interface {
+	// UsageOf returns what one workspace reported for one day, or ErrNotFound.
+	UsageOf(ctx context.Context, id workspace.ID, day usage.Day) (usage.Record, error)
+	// UsageOn yields all records of one day, by workspace. The key of a page is
+	// the workspace.
+	UsageOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[usage.Record, error]
+	// UsageDays yields the days in [from, to) with records that are not sealed.
+	UsageDays(ctx context.Context, from, to usage.Day) iter.Seq2[usage.Day, error]
+}
+
+// UsageWriter seals usage; samples are added in bulk by Store.AppendUsage.
+type UsageWriter interface {
+	// SealUsage marks a record as billed. It is ErrConflict if the record has
+	// another revision or is sealed.
+	SealUsage(ctx context.Context, id workspace.ID, day usage.Day, rev uint64) error
+}
+
+// PriceReader reads price books.
+type PriceReader interface {
+	PriceBook(ctx context.Context, id pricing.BookID) (pricing.Book, error)
+	PriceBooks(ctx context.Context, p Page) iter.Seq2[pricing.Book, error]
+}
+
+// PriceWriter writes price books.
+type PriceWriter interface {
+	// AddPriceBook stores a book, which never changes. A known ID is ErrConflict.
+	AddPriceBook(ctx context.Context, b pricing.Book) error
+}
+
+// BillReader reads bills.
+type BillReader interface {
+	DailyBill(ctx context.Context, id workspace.ID, day usage.Day) (settlement.DailyBill, error)
+	// DailyBillsOn yields the bills of one day, by workspace, which is the key
+	// of a page.
+	DailyBillsOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[settlement.DailyBill, error]
+	// BillDays yields the days that have bills.
+	BillDays(ctx context.Context) iter.Seq2[usage.Day, error]
+	// DailyBillsFor yields the bills that a billing account got for days in
+	// [from, to), by day and workspace; the key of a page is the bill's ID.
+	DailyBillsFor(ctx context.Context, id account.ID, from, to usage.Day, p Page) iter.Seq2[settlement.DailyBill, error]
+	// MonthlyBill returns one month's bill in one currency, or ErrNotFound.
+	MonthlyBill(ctx context.Context, id account.ID, m usage.Month, c money.Currency) (settlement.MonthlyBill, error)
+	// MonthlyBills yields the bills of an account, or of all if id is "", by
+	// month, account and currency; the key of a page is the bill's ID.
+	MonthlyBills(ctx context.Context, id account.ID, p Page) iter.Seq2[settlement.MonthlyBill, error]
+	SettlementRun(ctx context.Context, id string) (SettlementRun, error)
+	SettlementRuns(ctx context.Context, p Page) iter.Seq2[SettlementRun, error]
+}
+
+// BillWriter writes bills.
+type BillWriter interface {
+	// AddDailyBill stores a bill, which never changes. A second one for the same
+	// workspace and day is ErrConflict.
+	AddDailyBill(ctx context.Context, b settlement.DailyBill) error
+	PutMonthlyBill(ctx context.Context, b settlement.MonthlyBill) error
+	PutSettlementRun(ctx context.Context, r SettlementRun) error
+}
+
+// LedgerReader reads the books of billing accounts.
+type LedgerReader interface {
+	// LedgerHead returns the end of a book; a book without transactions has an
+	// empty head, which is no error.
+	LedgerHead(ctx context.Context, id account.ID, c money.Currency) (ledger.Head, error)
+	// LedgerHeads yields the ends of all books, by account and currency; the
+	// key of a page is "account/currency".
+	LedgerHeads(ctx context.Context, p Page) iter.Seq2[ledger.Head, error]
+	// LedgerTransactions yields a book from its beginning; After is the decimal
+	// number of the last transaction seen.
+	LedgerTransactions(ctx context.Context, id account.ID, c money.Currency, p Page) iter.Seq2[ledger.Transaction, error]
+	Fund(ctx context.Context, id string) (settlement.Fund, error)
+	// FundsOf yields the vouchers and cards of a billing account, also used up
+	// and expired ones, by id.
+	FundsOf(ctx context.Context, id account.ID) iter.Seq2[settlement.Fund, error]
+}
+
+// LedgerWriter writes the books of billing accounts.
+type LedgerWriter interface {
+	// AppendLedger stores a transaction and the head that it leads to. It is
+	// ErrConflict if the stored head is not the one before.
+	AppendLedger(ctx context.Context, t ledger.Transaction, h ledger.Head) error
+	PutFund(ctx context.Context, f settlement.Fund) error
+}
+
+// MeterReader reads what is reported to marketplaces.
+type MeterReader interface {
+	// MeterAccount returns the sums of a subscription, zero ones if there are none.
+	MeterAccount(ctx context.Context, id marketplace.SubscriptionID) (metering.Account, error)
+	MeterAccounts(ctx context.Context, p Page) iter.Seq2[metering.Account, error]
+	MeterRecord(ctx context.Context, id metering.RecordID) (metering.Record, error)
+	// MeterRecords yields records by id, those of one subscription if it is not
+	// empty.
+	MeterRecords(ctx context.Context, id marketplace.SubscriptionID, p Page) iter.Seq2[metering.Record, error]
+	// MeterPending yields the records that are not final, by deadline.
+	MeterPending(ctx context.Context) iter.Seq2[metering.Record, error]
+	// MeterPeriodTaken reports whether a subscription has a record for a
+	// dimension whose period begins at start.
+	MeterPeriodTaken(ctx context.Context, id marketplace.SubscriptionID, dimension string, start time.Time) (bool, error)
+}
+
+// MeterWriter writes what is reported to marketplaces.
+type MeterWriter interface {
+	PutMeterAccount(ctx context.Context, a metering.Account) error
+	// PutMeterRecord stores r. Another record of the same subscription,
+	// dimension and period is ErrConflict.
+	PutMeterRecord(ctx context.Context, r metering.Record) error
+}
+
+// SettlementRun is one closing of a day or a month.
+type SettlementRun struct {
+	ID         string    `json:"id"`
+	Rev        uint64    `json:"rev"`
+	Kind       string    `json:"kind"`   // "daily" or "monthly"
+	Period     string    `json:"period"` // "2026-11-20" or "2026-11"
+	Status     string    `json:"status"` // "running", "done" or "failed"
+	Bills      int       `json:"bills"`
+	Waiting    int       `json:"waiting"` // workspaces with usage that nobody pays for
+	Error      string    `json:"error,omitempty"`
+	StartedAt  time.Time `json:"started_at"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
+}

@@ -1,0 +1,26 @@
+package usage
+
+import "cmp"
+
+// Entry is a sample with the day at its workspace's site that it belongs to.
+type Entry struct {
+	Sample
+	Day Day
+}
+
+// Record is all that one workspace reported for one day.
+type Record struct {
+	Workspace string
+	Day       Day
+	// Rev counts the changes of the record. Sealed says that the day is billed:
+	// nothing is added any more.
+	Rev     uint64
+	Sealed  bool
+	Samples []Sample // sorted by item, variant and hour
+}
+
+// Compare orders samples of one workspace by item, variant and hour: samples
+// that compare equal have the same key.
+func Compare(a, b Sample) int {
+	return cmp.Or(cmp.Compare(a.Item, b.Item), cmp.Compare(a.Variant, b.Variant), a.Hour.Compare(b.Hour))
+}

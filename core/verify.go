@@ -1,0 +1,336 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cloudsettle/core/account"
+	"cloudsettle/core/ledger"
+	"cloudsettle/core/marketplace"
+	"cloudsettle/core/metering"
+	"cloudsettle/core/money"
+	"cloudsettle/core/settlement"
+	"cloudsettle/core/usage"
+	"cloudsettle/core/workspace"
+)
+
+// Violation is a promise that the store breaks, and the object it is broken for.
+type Violation struct {
+	Invariant string `json:"invariant"` // "I4"
+	Object    string `json:"object"`
+	Detail    string `json:"detail"`
+}
+
+// Verification is what a look at the whole store found.
+type Verification struct {
+	OK         bool           `json:"ok"`
+	Checked    map[string]int `json:"checked"` // objects by kind
+	Violations []Violation    `json:"violations"`
+}
+
+// maxViolations bounds what is reported: after so many, more tell nothing.
+const maxViolations = 100
+
+// verifyChunk is how many objects are read on one snapshot, so that no snapshot
+// is held for long.
+const verifyChunk = 1000
+
+// Verify checks the invariants over the whole store, deriving every bill again
+// from its facts. It only reads, and may run beside anything else: objects that
+// change meanwhile are seen before or after their change.
+func (s *Service) Verify(ctx context.Context) (Verification, error) {
+	v := &verifier{Service: s, out: Verification{Checked: map[string]int{}, Violations: []Violation{}}}
+	for _, check := range []func(context.Context) error{
+		v.subscriptions, v.workspaces, v.ledgers, v.dailyBills, v.monthlyBills, v.meters,
+	} {
+		if err := check(ctx); err != nil {
+			return v.out, err
+		}
+	}
+	v.out.OK = len(v.out.Violations) == 0
+	return v.out, nil
+}
+
+type verifier struct {
+	*Service
+	out Verification
+}
+
+func (v *verifier) breaks(invariant, object, format string, args ...any) {
+	if len(v.out.Violations) < maxViolations {
+		v.out.Violations = append(v.out.Violations, Violation{invariant, object, fmt.Sprintf(format, args...)})
+	}
+}
+
+// each reads all objects of a scan in chunks of one snapshot each.
+func each[T any](ctx context.Context, v *verifier, kind string, scan func(context.Context, ReadTx, Page) (List[T], error), check func(context.Context, ReadTx, T) error) error {
+	p := Page{Limit: verifyChunk}
+	for {
+		err := v.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
+			page, err := scan(ctx, tx, p)
+			if err != nil {
+				return err
+			}
+			p.After = page.Next
+			for _, item := range page.Items {
+				v.out.Checked[kind]++
+				if err := check(ctx, tx, item); err != nil {
+					return fmt.Errorf("verify %s: %w", kind, err)
+				}
+			}
+			return nil
+		})
+		if err != nil || p.After == "" {
+			return err
+		}
+	}
+}
+
+// subscriptions: the state is what follows from the facts (I1, I2).
+func (v *verifier) subscriptions(ctx context.Context) error {
+	return each(ctx, v, "subscriptions", func(ctx context.Context, tx ReadTx, p Page) (List[marketplace.Subscription], error) {
+		return listed(tx.Subscriptions(ctx, "", more(p)), p, func(s marketplace.Subscription) string { return string(s.ID) })
+	}, func(ctx context.Context, tx ReadTx, s marketplace.Subscription) error {
+		if again := marketplace.Derive(s); again.Status != s.Status || !again.ExpiresAt.Equal(s.ExpiresAt) || again.SKU != s.SKU ||
+			again.Quantity != s.Quantity || again.Trial != s.Trial || again.Replaced != s.Replaced {
+			v.breaks("I2", string(s.ID), "is %s, its facts say %s", s.Status, again.Status)
+		}
+		_, err := tx.CloudAccount(ctx, s.Account)
+		if errors.Is(err, ErrNotFound) {
+			v.breaks("I1", string(s.ID), "its cloud account %s is missing", s.Account)
+			return nil
+		}
+		return err
+	})
+}
+
+// workspaces: bindings follow each other without overlap, and only the last
+// one holds (I10).
+func (v *verifier) workspaces(ctx context.Context) error {
+	return each(ctx, v, "workspaces", func(ctx context.Context, tx ReadTx, p Page) (List[workspace.Workspace], error) {
+		return listed(tx.Workspaces(ctx, more(p)), p, func(w workspace.Workspace) string { return string(w.ID) })
+	}, func(ctx context.Context, tx ReadTx, w workspace.Workspace) error {
+		var last *workspace.Binding
+		for b, err := range tx.BindingHistory(ctx, w.ID) {
+			if err != nil {
+				return err
+			}
+			v.out.Checked["bindings"]++
+			if last != nil && (last.To.IsZero() || b.From.Before(last.To)) {
+				v.breaks("I10", string(b.ID), "begins before %s ends", last.ID)
+			}
+			last = &b
+		}
+		return nil
+	})
+}
+
+// ledgers: every book is replayed from its beginning (I3, I9).
+func (v *verifier) ledgers(ctx context.Context) error {
+	return each(ctx, v, "ledgers", func(ctx context.Context, tx ReadTx, p Page) (List[ledger.Head], error) {
+		return listed(tx.LedgerHeads(ctx, more(p)), p, func(h ledger.Head) string { return h.Owner + "/" + string(h.Currency) })
+	}, func(ctx context.Context, tx ReadTx, h ledger.Head) error {
+		proof := ledger.NewProof(ledger.Head{Owner: h.Owner, Currency: h.Currency})
+		for t, err := range tx.LedgerTransactions(ctx, account.ID(h.Owner), h.Currency, Page{}) {
+			if err != nil {
+				return err
+			}
+			v.out.Checked["ledger_transactions"]++
+			before := proof.Head()
+			if err := proof.Next(t); err != nil {
+				v.breaks("I3", fmt.Sprintf("%s/%s/%d", h.Owner, h.Currency, t.Seq), "%v", err)
+				return nil
+			}
+			if err := v.paid(ctx, tx, before, t); err != nil {
+				return err
+			}
+		}
+		if err := proof.End(h); err != nil {
+			v.breaks("I3", h.Owner+"/"+string(h.Currency), "%v", err)
+		}
+		return nil
+	})
+}
+
+// paid derives again what paid for a bill, from the balances as they stood.
+func (v *verifier) paid(ctx context.Context, tx ReadTx, before ledger.Head, t ledger.Transaction) error {
+	if t.Kind != ledger.Usage {
+		return nil
+	}
+	ws, day, err := billKey(t.Ref)
+	if err != nil {
+		v.breaks("I6", t.Ref, "%v", err)
+		return nil
+	}
+	b, err := tx.DailyBill(ctx, ws, day)
+	if errors.Is(err, ErrNotFound) {
+		v.breaks("I6", t.Ref, "was paid and is not there")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	funds, err := collect(tx.FundsOf(ctx, b.BillingAccount))
+	if err != nil {
+		return err
+	}
+	_, end := day.Bounds(v.sites[b.Site].Zone)
+	before.Rev = 0
+	again, err := settlement.Deduct(b.Lines, settlement.Purse{Head: before, Funds: grantedBy(funds, before), At: end}, b.Settlement.Method)
+	if err != nil {
+		return err
+	}
+	if !same(again, b.Split) {
+		v.breaks("I6", string(b.ID), "was paid in another way than the balances of then say")
+	}
+	return nil
+}
+
+// grantedBy leaves out funds that were granted later: they had no balance.
+func grantedBy(funds []settlement.Fund, h ledger.Head) []settlement.Fund {
+	var out []settlement.Fund
+	for _, f := range funds {
+		if h.Of(f.Account()) > 0 {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// billKey reads the workspace and day out of a daily bill's id.
+func billKey(id string) (workspace.ID, usage.Day, error) {
+	rest, ok := strings.CutPrefix(id, "db_")
+	day, ws, found := strings.Cut(rest, "_")
+	if !ok || !found {
+		return "", 0, fmt.Errorf("%q is not the id of a daily bill", id)
+	}
+	d, err := usage.ParseDay(day)
+	return workspace.ID(ws), d, err
+}
+
+// same compares what is stored as it is stored.
+func same(a, b any) bool {
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+// dailyBills: a bill equals its lines and what paid for it, and comes out the
+// same from its samples and price book (I4, I5, I6).
+func (v *verifier) dailyBills(ctx context.Context) error {
+	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) {
+		return collect(tx.BillDays(ctx))
+	})
+	if err != nil {
+		return err
+	}
+	for _, day := range days {
+		err := each(ctx, v, "daily_bills", func(ctx context.Context, tx ReadTx, p Page) (List[settlement.DailyBill], error) {
+			return listed(tx.DailyBillsOn(ctx, day, more(p)), p, func(b settlement.DailyBill) string { return string(b.Workspace) })
+		}, v.dailyBill)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifier) dailyBill(ctx context.Context, tx ReadTx, b settlement.DailyBill) error {
+	if err := b.Check(); err != nil {
+		v.breaks("I4", string(b.ID), "%v", err)
+	}
+	rec, err := tx.UsageOf(ctx, b.Workspace, b.Day)
+	if errors.Is(err, ErrNotFound) || err == nil && (!rec.Sealed || rec.Rev < b.UsageRev) {
+		v.breaks("I5", string(b.ID), "its samples are missing or not sealed")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t, err := loadTariffs(ctx, tx)
+	if err != nil {
+		return err
+	}
+	p := preparation{Service: v.Service, tx: tx, tariffs: t, day: b.Day}
+	again, ok, err := p.linesBy(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
+	if err != nil {
+		return err
+	}
+	if !ok || !same(again.Lines, b.Lines) || again.Total != b.Total {
+		v.breaks("I6", string(b.ID), "its samples and price book come to %s, not %s", again.Total, b.Total)
+	}
+	return nil
+}
+
+// monthlyBills: a monthly bill equals the sum of its daily bills (I4).
+func (v *verifier) monthlyBills(ctx context.Context) error {
+	return each(ctx, v, "monthly_bills", func(ctx context.Context, tx ReadTx, p Page) (List[settlement.MonthlyBill], error) {
+		return listed(tx.MonthlyBills(ctx, "", more(p)), p, func(b settlement.MonthlyBill) string { return string(b.ID) })
+	}, func(ctx context.Context, tx ReadTx, b settlement.MonthlyBill) error {
+		again, err := consolidate(ctx, tx, b.BillingAccount, b.Month, b.Currency, b.IssuedAt)
+		if err != nil {
+			return err
+		}
+		if again.Total != b.Total || !same(again.Workspaces, b.Workspaces) || !same(again.Split, b.Split) {
+			v.breaks("I4", string(b.ID), "its daily bills come to %s, not %s", again.Total, b.Total)
+		}
+		return nil
+	})
+}
+
+// meters: what a subscription was charged is reported, in flight, or carried,
+// and no unit is counted twice (I7, I8).
+func (v *verifier) meters(ctx context.Context) error {
+	return each(ctx, v, "meter_accounts", func(ctx context.Context, tx ReadTx, p Page) (List[metering.Account], error) {
+		return listed(tx.MeterAccounts(ctx, more(p)), p, func(a metering.Account) string { return string(a.Subscription) })
+	}, func(ctx context.Context, tx ReadTx, a metering.Account) error {
+		var accepted, inFlight, lost int64
+		for r, err := range tx.MeterRecords(ctx, a.Subscription, Page{}) {
+			if err != nil {
+				return err
+			}
+			v.out.Checked["metering_records"]++
+			switch {
+			case r.Status == metering.Accepted:
+				accepted += r.Units
+			case r.Status.Final():
+				lost += r.Units
+			default:
+				inFlight += r.Units
+			}
+		}
+		if accepted != a.Accepted || inFlight != a.InFlight || lost != a.Lost {
+			v.breaks("I7", string(a.Subscription), "records have %d accepted, %d in flight, %d lost units; the sums say %d, %d, %d",
+				accepted, inFlight, lost, a.Accepted, a.InFlight, a.Lost)
+		}
+		return v.charged(ctx, tx, a)
+	})
+}
+
+// charged compares the sums with the ledger of whoever paid through them.
+func (v *verifier) charged(ctx context.Context, tx ReadTx, a metering.Account) error {
+	sub, err := tx.Subscription(ctx, a.Subscription)
+	if err != nil {
+		return err
+	}
+	acc, err := tx.CloudAccount(ctx, sub.Account)
+	if err != nil {
+		return err
+	}
+	h, err := tx.LedgerHead(ctx, account.ID(acc.BillingAccount), a.Currency)
+	if err != nil {
+		return err
+	}
+	var booked money.Micros
+	if booked, err = h.Of(ledger.Cloud(string(a.Subscription))).Neg(); err != nil {
+		return err
+	}
+	if booked != a.Charged {
+		v.breaks("I7", string(a.Subscription), "was charged %s, the ledger has %s", a.Charged, booked)
+	}
+	return nil
+}

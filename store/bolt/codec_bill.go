@@ -1,0 +1,143 @@
+package bolt
+
+import (
+	"encoding/binary"
+
+	"github.com/govalues/decimal"
+
+	"cloudsettle/core/account"
+	"cloudsettle/core/ledger"
+	"cloudsettle/core/marketplace"
+	"cloudsettle/core/money"
+	"cloudsettle/core/pricing"
+	"cloudsettle/core/settlement"
+	"cloudsettle/core/usage"
+	"cloudsettle/core/workspace"
+)
+
+// appendDailyBill packs b without its identifier, which follows from its
+// workspace and day.
+func appendDailyBill(dst []byte, b *settlement.DailyBill) []byte {
+	dst = append(dst, formatPacked1)
+	dst = appendString(dst, b.Workspace)
+	dst = appendString(dst, b.Site)
+	dst = binary.AppendVarint(dst, int64(b.Day))
+	dst = appendString(dst, b.BillingAccount)
+	dst = appendString(dst, b.Binding)
+	dst = appendString(dst, b.Settlement.Method)
+	dst = appendString(dst, b.Settlement.Subscription)
+	dst = appendString(dst, b.Currency)
+	dst = appendString(dst, b.Book)
+	dst = binary.AppendUvarint(dst, uint64(len(b.Lines)))
+	for i := range b.Lines {
+		dst = appendLine(dst, &b.Lines[i])
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(b.Unrated)))
+	for _, u := range b.Unrated {
+		dst = appendString(appendString(appendString(dst, u.Item), u.Variant), u.Reason)
+	}
+	dst = binary.AppendVarint(dst, int64(b.Total))
+	dst = binary.AppendUvarint(dst, uint64(len(b.Deductions)))
+	for _, d := range b.Deductions {
+		dst = binary.AppendVarint(appendString(dst, d.Source), int64(d.Micros))
+	}
+	dst = binary.AppendVarint(dst, int64(b.Cloud))
+	dst = binary.AppendVarint(dst, int64(b.Arrears))
+	dst = binary.AppendUvarint(dst, b.UsageRev)
+	dst = binary.AppendUvarint(dst, b.LedgerSeq)
+	return appendTime(dst, b.SealedAt)
+}
+
+func appendLine(dst []byte, l *settlement.Line) []byte {
+	dst = appendString(dst, l.Item)
+	dst = appendString(dst, l.Variant)
+	dst = appendQuantity(dst, l.Quantity)
+	dst = appendQuantity(dst, l.Unit)
+	dst = appendQuantity(dst, l.Price)
+	dst = binary.AppendVarint(dst, int64(l.Amount))
+	dst = appendBool(dst, l.NoVouchers)
+	return binary.AppendVarint(dst, int64(l.Of))
+}
+
+// The least bytes that members of a packed bill's lists take.
+const (
+	leastLine      = 2 + 3*2 + 3
+	leastUnrated   = 3
+	leastDeduction = 2
+)
+
+// decodeDailyBill reads what appendDailyBill wrote.
+func decodeDailyBill(value []byte) (settlement.DailyBill, error) {
+	u, err := unpack(value)
+	if err != nil {
+		return settlement.DailyBill{}, err
+	}
+	b := settlement.DailyBill{
+		Workspace: workspace.ID(u.string()), Site: u.string(),
+		Day: usage.Day(u.int32()), BillingAccount: account.ID(u.string()),
+		Binding: workspace.BindingID(u.string()),
+		Settlement: workspace.Settlement{
+			Method: workspace.Method(u.string()), Subscription: marketplace.SubscriptionID(u.string()),
+		},
+		Currency: money.Currency(u.string()), Book: pricing.BookID(u.string()),
+	}
+	b.ID = settlement.DailyBillID(b.Workspace, b.Day)
+	b.Lines = list(u, leastLine, (*unpacker).line)
+	b.Unrated = list(u, leastUnrated, func(u *unpacker) settlement.Unrated {
+		return settlement.Unrated{Item: u.string(), Variant: u.string(), Reason: u.string()}
+	})
+	b.Total = u.micros()
+	b.Deductions = list(u, leastDeduction, func(u *unpacker) settlement.Deduction {
+		return settlement.Deduction{Source: ledger.Account(u.string()), Micros: u.micros()}
+	})
+	b.Cloud, b.Arrears = u.micros(), u.micros()
+	b.UsageRev, b.LedgerSeq, b.SealedAt = u.uint(), u.uint(), u.time()
+	if err := u.done(); err != nil {
+		return settlement.DailyBill{}, err
+	}
+	return b, nil
+}
+
+func (u *unpacker) line() settlement.Line {
+	return settlement.Line{
+		Item: u.string(), Variant: u.string(),
+		Quantity: u.decimal(), Unit: u.decimal(), Price: u.decimal(),
+		Amount: u.micros(), NoVouchers: u.bool(), Of: usage.Day(u.int32()),
+	}
+}
+
+// list reads a list whose members take at least least bytes; an empty one is
+// nil.
+func list[T any](u *unpacker, least int, read func(*unpacker) T) []T {
+	n := u.listOf(least)
+	if n == 0 {
+		return nil
+	}
+	out := make([]T, n)
+	for i := range out {
+		out[i] = read(u)
+	}
+	return out
+}
+
+func (u *unpacker) micros() money.Micros { return money.Micros(u.int()) }
+
+// int32 reads a number of at most 32 bits.
+func (u *unpacker) int32() int32 {
+	v := u.int()
+	if int64(int32(v)) != v { //nolint:gosec // this is the check
+		u.fail()
+		return 0
+	}
+	return int32(v) //nolint:gosec // checked
+}
+
+// decimal reads what appendQuantity wrote.
+func (u *unpacker) decimal() decimal.Decimal {
+	head, coef := u.byte(), u.uint()
+	d, err := decimalOf(head, coef)
+	if err != nil {
+		u.fail()
+	}
+	return d
+}

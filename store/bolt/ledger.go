@@ -1,0 +1,149 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+
+	"cloudsettle/core"
+	"cloudsettle/core/account"
+	"cloudsettle/core/ledger"
+	"cloudsettle/core/money"
+	"cloudsettle/core/settlement"
+)
+
+// LedgerHead implements core.LedgerReader.
+func (r *reader) LedgerHead(
+	_ context.Context, id account.ID, c money.Currency,
+) (ledger.Head, error) {
+	empty := ledger.Head{Owner: string(id), Currency: c}
+	value, err := r.lookup(ledgerHeads, string(id), string(c))
+	if err != nil || value == nil {
+		return empty, err
+	}
+	h, err := decodeHead(value)
+	if err != nil {
+		return empty, errBook(string(id), c, err)
+	}
+	return h, nil
+}
+
+func errBook(owner string, c money.Currency, err error) error {
+	return fmt.Errorf("bolt: ledger of %q in %s: %w", owner, c, err)
+}
+
+// LedgerHeads implements core.LedgerReader.
+func (r *reader) LedgerHeads(_ context.Context, p core.Page) iter.Seq2[ledger.Head, error] {
+	if at := strings.LastIndexByte(p.After, '/'); at >= 0 {
+		p.After = p.After[:at] + "\x00" + p.After[at+1:]
+	}
+	return page(r, ledgerHeads, p, ascending, all(decodeHead))
+}
+
+// LedgerTransactions implements core.LedgerReader.
+func (r *reader) LedgerTransactions(
+	_ context.Context, id account.ID, c money.Currency, p core.Page,
+) iter.Seq2[ledger.Transaction, error] {
+	return func(yield func(ledger.Transaction, error) bool) {
+		prefix, after, err := bookPage(id, c, p)
+		if r.over {
+			err = errOver
+		}
+		if err != nil {
+			yield(ledger.Transaction{}, err)
+			return
+		}
+		left := p.Limit
+		for _, value := range r.scan(ledgerTransactions, prefix, after, ascending) {
+			t, err := decodeTransaction(value)
+			if err != nil {
+				yield(ledger.Transaction{}, errBook(string(id), c, err))
+				return
+			}
+			if !yield(t, nil) {
+				return
+			}
+			if left--; left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// bookPage returns what the keys of a book begin with and where a page begins.
+func bookPage(id account.ID, c money.Currency, p core.Page) (prefix, after []byte, err error) {
+	prefix = append(append(prefixOf(string(id)), c...), 0)
+	if p.After == "" {
+		return prefix, nil, nil
+	}
+	seq, err := strconv.ParseUint(p.After, 10, 64)
+	if err != nil {
+		return nil, nil, core.Invalid("invalid_cursor", "%q is not the number of a transaction", p.After)
+	}
+	return prefix, binary.BigEndian.AppendUint64(bytes.Clone(prefix), seq), nil
+}
+
+// AppendLedger implements core.LedgerWriter. The place of t and h in the chain
+// decides, not the revision of h: transactions that follow one another may be
+// posted to one head before the first is stored. A stored head's revision is
+// the number of its transactions.
+func (t *txn) AppendLedger(ctx context.Context, tx ledger.Transaction, h ledger.Head) error {
+	if tx.Owner != h.Owner || tx.Currency != h.Currency || tx.Seq != h.Seq || tx.Hash != h.Hash {
+		return core.Invalid("invalid_transaction",
+			"transaction %d does not lead to head %d of %q", tx.Seq, h.Seq, h.Owner)
+	}
+	before, err := t.LedgerHead(ctx, account.ID(tx.Owner), tx.Currency)
+	if err != nil {
+		return err
+	}
+	if before.Seq+1 != tx.Seq || before.Hash != tx.Prev {
+		return core.Conflict("stale_head", "the ledger of %q in %s is at %d, not before %d",
+			tx.Owner, tx.Currency, before.Seq, tx.Seq)
+	}
+	key, err := t.key("ledger", tx.Owner, string(tx.Currency))
+	if err != nil {
+		return err
+	}
+	t.own.set(ledgerHeads, key, t.arena.keep(appendHead(t.arena.room(), &h)))
+	at := append(append(t.arena.room(), key...), 0)
+	at = t.arena.keep(binary.BigEndian.AppendUint64(at, tx.Seq))
+	t.own.set(ledgerTransactions, at, t.arena.keep(appendTransaction(t.arena.room(), &tx)))
+	return nil
+}
+
+// Fund implements core.LedgerReader.
+func (r *reader) Fund(_ context.Context, id string) (settlement.Fund, error) {
+	return find(r, funds, "fund", id, decodeJSON[settlement.Fund])
+}
+
+// FundsOf implements core.LedgerReader.
+func (r *reader) FundsOf(
+	ctx context.Context, id account.ID,
+) iter.Seq2[settlement.Fund, error] {
+	return members(r, fundsByOwner, string(id), core.Page{}, func(id string) (settlement.Fund, error) {
+		return r.Fund(ctx, id)
+	})
+}
+
+// PutFund implements core.LedgerWriter.
+func (t *txn) PutFund(_ context.Context, f settlement.Fund) error {
+	before, err := revised(t, funds, "fund", f.ID, f.Rev,
+		decodeJSON[settlement.Fund], func(f *settlement.Fund) uint64 { return f.Rev })
+	if err != nil {
+		return err
+	}
+	owner := ""
+	if before != nil {
+		owner = before.Owner
+	}
+	if err := t.list(fundsByOwner, "owner of a fund", owner, f.Owner, f.ID); err != nil {
+		return err
+	}
+	f.Rev++
+	f.From, f.Until = utc(f.From), utc(f.Until)
+	return t.put(funds, "fund", encodeJSON(f), f.ID)
+}
