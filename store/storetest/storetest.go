@@ -70,6 +70,7 @@ func Run(t *testing.T, open Opener) {
 		{"UsageRevisionCountsChanges", usageRevisions},
 		{"SealedUsageStays", sealedStays},
 		{"SealIsOfARevision", sealIsOfARevision},
+		{"SealCutsOff", sealCutsOff},
 		{"UsageIsScannedByWorkspace", usageScan},
 		{"UsageDaysWaitUntilSealed", usageDays},
 		{"BadUsageStoresNothing", badUsage},
