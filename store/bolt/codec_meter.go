@@ -27,8 +27,8 @@ func decodeMeterAccount(value []byte) (metering.Account, error) {
 		return metering.Account{}, err
 	}
 	a := metering.Account{
-		Rev: u.uint(), Subscription: marketplace.SubscriptionID(u.string()), Currency: money.Currency(u.string()),
-		UnitAmount: u.micros(), Charged: u.micros(), Accepted: u.int(), InFlight: u.int(), Lost: u.int(),
+		Rev: u.uint(), Subscription: marketplace.SubscriptionID(u.string()),
+		Currency: money.Currency(u.string()), UnitAmount: u.micros(), Charged: u.micros(), Accepted: u.int(), InFlight: u.int(), Lost: u.int(),
 	}
 	if err := u.done(); err != nil {
 		return metering.Account{}, err

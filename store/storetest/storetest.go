@@ -93,6 +93,7 @@ func billingPromises() []promise {
 		{"UsageRevisionCountsChanges", usageRevisions},
 		{"SealedUsageStays", sealedStays},
 		{"SealIsOfARevision", sealIsOfARevision},
+		{"SealCutsOff", sealCutsOff},
 		{"UsageIsScannedByWorkspace", usageScan},
 		{"UsageDaysWaitUntilSealed", usageDays},
 		{"BadUsageStoresNothing", badUsage},
