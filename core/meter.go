@@ -114,6 +114,9 @@ func (s *Service) sealUnits(ctx context.Context, tx Tx, m Meter, acc metering.Ac
 	terms, now := m.Terms(), s.Now()
 	var failed error
 	period, ok := m.Period(until, now, func(start time.Time) bool {
+		if start.Before(sub.CreatedAt.Truncate(time.Hour)) {
+			return true // marketplaces take nothing from before the purchase
+		}
 		taken, err := tx.MeterPeriodTaken(ctx, sub.ID, terms.Dimension, start)
 		failed = errors.Join(failed, err)
 		return taken

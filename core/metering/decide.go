@@ -54,13 +54,12 @@ func (r Record) Settle(now time.Time) Record {
 
 // duplicate decides about a key that is on file with a quantity that the
 // marketplace does not tell. A record never changes after it was sealed, so if
-// it was sent before, what is on file is itself.
+// an earlier attempt may have been taken, what is on file is the record itself.
 func duplicate(r Record, v Result) Record {
-	if r.Attempts > 1 {
-		r.Status, r.ProviderID, r.LastError = Accepted, v.ProviderID, ""
-		return r
+	r.Status, r.ProviderID = Conflict, v.ProviderID
+	if r.Doubt {
+		r.Status, r.LastError, r.Doubt = Accepted, "", false
 	}
-	r.Status = Conflict
 	return r
 }
 
