@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,10 +20,28 @@ type Opener func(t *testing.T) core.Store
 
 // Run checks every promise that a store keeps while it is open.
 func Run(t *testing.T, open Opener) {
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, core.Store)
-	}{
+	for _, p := range slices.Concat(
+		ofTransactions(), ofValues(), ofScans(), ofNouns(), ofMoney(),
+	) {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			p.test(t, s)
+			if err := s.Check(context.Background()); err != nil && !errors.Is(err, core.ErrUnavailable) {
+				t.Errorf("Check() after the test = %v", err)
+			}
+		})
+	}
+}
+
+// promise is one thing that every store does.
+type promise struct {
+	name string
+	test func(*testing.T, core.Store)
+}
+
+func ofTransactions() []promise {
+	return []promise{
 		{"ReadYourWrites", readYourWrites},
 		{"RollbackLeavesNothing", rollbackLeavesNothing},
 		{"PanicRollsBack", panicRollsBack},
@@ -41,7 +60,11 @@ func Run(t *testing.T, open Opener) {
 		{"CloseWaits", closeWaits},
 		{"ClosedIsErrUnavailable", closedIsUnavailable},
 		{"ModelAgrees", modelAgrees},
+	}
+}
 
+func ofValues() []promise {
+	return []promise{
 		{"NotFoundIsErrNotFound", notFound},
 		{"AllFieldsReturn", allFieldsReturn},
 		{"ValuesAreCopies", valuesAreCopies},
@@ -50,7 +73,11 @@ func Run(t *testing.T, open Opener) {
 		{"EmptyAndNilAreSame", emptyAndNil},
 		{"AnyUTF8", anyUTF8},
 		{"KeysAreChecked", keysAreChecked},
+	}
+}
 
+func ofScans() []promise {
+	return []promise{
 		{"ScanOrderIsByteOrder", scanOrder},
 		{"ScanSeesOwnWrites", scanSeesOwnWrites},
 		{"ScanBreakReleases", scanBreakReleases},
@@ -58,7 +85,11 @@ func Run(t *testing.T, open Opener) {
 		{"ListsNarrow", listsNarrow},
 		{"JournalIsNewestFirst", journalNewestFirst},
 		{"RejectionsAreBounded", rejectionsBounded},
+	}
+}
 
+func ofNouns() []promise {
+	return []promise{
 		{"NamesAreUnique", namesAreUnique},
 		{"NamesFollowTheSubscription", namesFollow},
 		{"LoginsAreUnique", loginsAreUnique},
@@ -74,7 +105,11 @@ func Run(t *testing.T, open Opener) {
 		{"UsageIsScannedByWorkspace", usageScan},
 		{"UsageDaysWaitUntilSealed", usageDays},
 		{"BadUsageStoresNothing", badUsage},
+	}
+}
 
+func ofMoney() []promise {
+	return []promise{
 		{"PriceBooksAreInsertOnly", pricesAreInsertOnly},
 		{"DailyBillsAreInsertOnly", dailyBillsAreInsertOnly},
 		{"DailyBillsAreListed", dailyBillsAreListed},
@@ -92,15 +127,6 @@ func Run(t *testing.T, open Opener) {
 		{"PendingIsByDeadline", pendingIsByDeadline},
 		{"MeterPeriodsAreUnique", meterPeriods},
 		{"MeterSumsBeginAtZero", meterSums},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := open(t)
-			c.test(t, s)
-			if err := s.Check(context.Background()); err != nil && !errors.Is(err, core.ErrUnavailable) {
-				t.Errorf("Check() after the test = %v", err)
-			}
-		})
 	}
 }
 
