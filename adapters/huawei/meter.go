@@ -20,8 +20,8 @@ const (
 	// window is how old the beginning of a period may be: codes MKT.9004 and 007.
 	window = 21 * 24 * time.Hour
 	// lead is what must be left of the window when a period is chosen, so that
-	// there is time for retries.
-	lead = time.Hour
+	// a record outlives an outage of a day.
+	lead = 24 * time.Hour
 	// maxUnits is the most whole units in Double(12,4), the type of usage_value
 	// on the international page. The page of China has String(20).
 	maxUnits = 99_999_999
@@ -35,6 +35,7 @@ const (
 	// it is taken until window closes, also after the end of a subscription, is
 	// nowhere said in one sentence.
 	defaultFinal = 2 * time.Hour
+	leastFinal   = time.Hour // below, one outage is too many
 )
 
 // Forms of usage_value.
@@ -80,8 +81,8 @@ func (c Metering) validate() error {
 			"metering.usage_value: %q is not %s or %s", c.UsageValue, asString, asNumber),
 		fault(c.Batch < 0 || c.Batch > mostBatch, "metering.batch: not between 1 and %d", mostBatch),
 		fault(c.Rate < 0 || c.Rate > mostRate, "metering.rate: not between 1 and %d", mostRate),
-		fault(final != 0 && (final < lead || final > window-lead),
-			"metering.final_within: not between %s and %s", lead, window-lead),
+		fault(final != 0 && (final < leastFinal || final > window-lead),
+			"metering.final_within: not between %s and %s", leastFinal, window-lead),
 		fault(zoneErr != nil, "metering.time_zone: %q is not known", c.TimeZone),
 	)
 }

@@ -106,7 +106,7 @@ func TestPeriod(t *testing.T) {
 		{"MonthClosed", month, month.Add(30 * 24 * time.Hour), nil, month.Add(30*24*time.Hour - time.Hour)},
 
 		{"MonthsLastHour", month, month.Add(time.Minute), nil, before},
-		{"MonthsLastHour20DaysLate", month, month.Add(20 * 24 * time.Hour), nil, before},
+		{"MonthsLastHour19DaysLate", month, month.Add(19 * 24 * time.Hour), nil, before},
 		{"LeapDayTaken", month, month.Add(time.Minute), []time.Time{before}, before.Add(-time.Hour)},
 		{"MonthsFirstHour", month.Add(time.Hour), month.Add(2 * time.Hour), nil, month},
 		{"MonthsFirstHourTaken", month.Add(time.Hour), month.Add(3 * time.Hour), []time.Time{month}, month.Add(time.Hour)},
