@@ -67,6 +67,7 @@
 // # Not here
 //
 // The older usage push without metering_sn, packages that stop when they are
-// used up (nothing tells which package an instance has), the directory synchronization of joint operation (own paths
-// below /produceAPI), licence products: getLicense is answered as unsupported.
+// used up (nothing tells which package an instance has), the directory
+// synchronization of joint operation (own paths below /produceAPI), licence
+// products: getLicense is answered as unsupported.
 package huawei
