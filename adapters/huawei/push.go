@@ -281,7 +281,8 @@ type usagePush struct {
 // usageRequest describes one call.
 func usageRequest() *def.HttpRequestDefBuilder {
 	b := def.NewHttpRequestDefBuilder().WithMethod(http.MethodPost).WithPath(usagePath).
-		WithRequestField(def.NewFieldDef().WithName("Body").WithJsonTag("body").WithLocationType(def.Body))
+		WithRequestField(def.NewFieldDef().
+			WithName("Body").WithJsonTag("body").WithLocationType(def.Body))
 	for name, tag := range map[string]string{"Nonce": "nonce", "Signature": "signature", "TS": "ts"} {
 		b = b.WithRequestField(def.NewFieldDef().
 			WithName(name).WithJsonTag(tag).WithLocationType(def.Header))

@@ -137,7 +137,8 @@ func (s *Sim) SetMeteringFaults(f MeteringFaults) error {
 
 func (f *MeteringFaults) chances() []*float64 {
 	return []*float64{
-		&f.Throttle, &f.Broken, &f.BrokenAfter, &f.Dropped, &f.Lost, &f.Unknown, &f.UnknownAfter, &f.Partial,
+		&f.Throttle, &f.Broken, &f.BrokenAfter, &f.Dropped, &f.Lost, &f.Unknown, &f.UnknownAfter,
+		&f.Partial,
 	}
 }
 

@@ -120,10 +120,12 @@ func (s *Sim) admit(r *http.Request, body []byte, now time.Time) *refusal {
 		return &refusal{http.StatusNotAcceptable, "MKT.0250", "rate limit exceeded"}
 	}
 	ts, nonce := r.Header.Get("ts"), r.Header.Get("nonce")
-	want := base64.StdEncoding.EncodeToString(hash(s.key, "ts=", ts, "&nonce=", nonce, "&body=", sorted(body)))
+	want := base64.StdEncoding.EncodeToString(
+		hash(s.key, "ts=", ts, "&nonce=", nonce, "&body=", sorted(body)))
 	ms, err := strconv.ParseInt(ts, 10, 64)
+	late := now.Sub(time.UnixMilli(ms)).Abs() > maxDateSkew
 	switch {
-	case err != nil || len(nonce) == 0 || len(nonce) > 64 || now.Sub(time.UnixMilli(ms)).Abs() > maxDateSkew:
+	case err != nil || len(nonce) == 0 || len(nonce) > 64 || late:
 		return &refusal{http.StatusBadRequest, "MKT.0101", "header ts or nonce"}
 	case r.Header.Get("signature") != want:
 		return &refusal{http.StatusBadRequest, "MKT.0102", "Invalid body sign"}
@@ -208,7 +210,10 @@ var usageForm = regexp.MustCompile(`^[0-9]{1,8}(\.[0-9]{1,4})?$`)
 
 func (s *Sim) usage(raw json.RawMessage) (int64, error) {
 	text := string(raw)
-	form := cmp.Or(s.own.Metering.UsageValue, map[bool]string{true: "string", false: "number"}[s.own.China()])
+	form := s.own.Metering.UsageValue
+	if form == "" && s.own.China() {
+		form = "string"
+	}
 	if form == "string" {
 		if text = strings.Trim(text, `"`); len(text)+2 != len(raw) {
 			return 0, errors.New("usage_value is not a string")
