@@ -54,7 +54,7 @@ func (x *opIndex) put(ops []op, at int) {
 	for x.slots[slot] != 0 {
 		slot = (slot + 1) & (len(x.slots) - 1)
 	}
-	x.slots[slot] = int32(at + 1) //nolint:gosec // memory ends long before
+	x.slots[slot] = int32(at + 1) // #nosec -- memory ends long before
 }
 
 // find returns the position of the op that writes key, or -1.
@@ -70,5 +70,5 @@ func (x *opIndex) find(ops []op, b bucket, key []byte) int {
 // start is where to begin to look for a key.
 func (x *opIndex) start(b bucket, key []byte) int {
 	h := maphash.Bytes(x.seed, key) + uint64(b)*0x9e3779b97f4a7c15 // apart for equal keys of buckets
-	return int(h & uint64(len(x.slots)-1))                         //nolint:gosec // below the length
+	return int(h & uint64(len(x.slots)-1))                         // #nosec -- below the length
 }
