@@ -16,9 +16,9 @@ import (
 func snsAction(action, status string) planner {
 	return func(s *Simulator, a *Agreement, p Params) ([]sim.Delivery, error) {
 		a.Legacy = true
-		a.Status = cmp.Or(status, a.Status)
+		a.become(cmp.Or(status, a.Status), s.cfg.Now())
 		if action == "entitlement-updated" && a.Quantity == 0 {
-			a.Status = Ended // what is left of a contract that is over
+			a.become(Ended, s.cfg.Now()) // what is left of a contract that is over
 		}
 		body := map[string]string{
 			"action": action, "customer-identifier": a.Customer,

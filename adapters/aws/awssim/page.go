@@ -48,6 +48,7 @@ func (a *Agreement) actions() []action {
 type row struct {
 	Agreement
 	Actions []action
+	Usage   string
 }
 
 var pageTemplate = template.Must(template.New("page").Parse(`<!doctype html>
@@ -108,7 +109,7 @@ of its own.</p>
 <section>
 <h2>Purchases</h2>
 {{if .Rows}}<table>
-<tr><th>Agreement and license</th><th>Buyer</th><th>State</th><th>Quantity</th><th>Term</th>
+<tr><th>Agreement and license</th><th>Buyer</th><th>State</th><th>Quantity</th><th>Term</th><th>Usage</th>
 <th>What next?</th></tr>
 {{range .Rows}}<tr>
 <td><code>{{.ID}}<br>{{.License}}</code>
@@ -117,6 +118,7 @@ of its own.</p>
 <td class="status">{{.Status}}{{if .Trial}}, trial{{end}}{{if .Replaced}}, replaced{{end}}</td>
 <td>{{.Quantity}} {{.Dimension}}</td>
 <td>{{.StartsAt.Format "2006-01-02"}} – {{.EndsAt.Format "2006-01-02"}}</td>
+<td>{{.Usage}}</td>
 <td>
 <form method="post" action="/setup/{{.ID}}"><button class="main">Set up your account</button></form>
 {{$id := .ID}}{{range .Actions}}<form method="post" action="/do/{{.Event}}">
@@ -153,7 +155,7 @@ type pageData struct {
 func (s *Simulator) page(w http.ResponseWriter, _ *http.Request) {
 	data := pageData{Product: s.listing.ProductCode}
 	for _, a := range s.Agreements() {
-		data.Rows = append(data.Rows, row{a, a.actions()})
+		data.Rows = append(data.Rows, row{a, a.actions(), s.usageLine(a)})
 	}
 	slices.Reverse(data.Rows)
 	data.Attempts = s.Attempts()

@@ -51,6 +51,7 @@ type Simulator struct {
 	confirmed  []string // topics, each once
 	switches   Switches
 	lastEvent  time.Time
+	meter      ledger
 }
 
 var _ sim.Simulator = (*Simulator)(nil)
@@ -63,7 +64,8 @@ const hideMessages = 30 * time.Second
 func New(cfg sim.Config) (*Simulator, error) {
 	s := &Simulator{
 		cfg: cfg, tokens: map[string]token{}, confirm: map[string]string{}, switches: defaultSwitches(),
-		rnd: mrand.New(mrand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
+		meter: newLedger(),
+		rnd:   mrand.New(mrand.NewPCG(cfg.Seed, 1)), //nolint:gosec // repeatable on purpose
 	}
 	if s.cfg.Log == nil {
 		s.cfg.Log = slog.New(slog.DiscardHandler)
