@@ -89,7 +89,7 @@ type refusal struct {
 func refusalOf(err error, sent bool) refusal {
 	var fault smithy.APIError
 	var answer *awshttp.ResponseError
-	answered := errors.As(err, &answer)
+	answered := errors.As(err, &answer) && answer.HTTPStatusCode() != 0 // 0: there was no answer
 	switch {
 	case answered && answer.HTTPStatusCode() == http.StatusTooManyRequests:
 		return refusal{meansOfError("ThrottlingException"), citation(answer, err)}
@@ -99,7 +99,8 @@ func refusalOf(err error, sent bool) refusal {
 		m := meansOfError(fault.ErrorCode())
 		return refusal{m, fmt.Sprintf("%.64q: %s", fault.ErrorCode(), citation(answer, err))}
 	case answered:
-		return refusal{meaning{verdict: metering.MaybeTaken}, "the answer is not as documented: " + citation(answer, err)}
+		const odd = "the answer is not as documented: "
+		return refusal{meaning{verdict: metering.MaybeTaken}, odd + citation(answer, err)}
 	case !sent:
 		return refusal{meaning{verdict: metering.NotTaken}, "AWS was not reached" + reason(err)}
 	default:
