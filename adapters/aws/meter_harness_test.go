@@ -85,16 +85,18 @@ func (w *world) open(tb testing.TB, s core.Settings, within time.Duration) core.
 }
 
 // buy lets buyer n subscribe.
-func (w *world) buy(tb testing.TB, n int, params map[string]string) awssim.Agreement {
+func (w *world) buy(tb testing.TB, n int) awssim.Agreement {
 	tb.Helper()
-	p := map[string]string{
+	return w.let(tb, "subscribe", n)
+}
+
+// let lets something happen to the agreement of buyer n. An account has two.
+func (w *world) let(tb testing.TB, event string, n int) awssim.Agreement {
+	tb.Helper()
+	a, err := w.Do(event, map[string]string{
 		"license": fmt.Sprintf("l-%032x", n+1), "agreement": fmt.Sprintf("agmt-%d", n),
 		"account": fmt.Sprintf("%012d", 100_000_000_000+n/2), "offer": "offer-1",
-	}
-	for k, v := range params {
-		p[k] = v
-	}
-	a, err := w.Do("subscribe", p)
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}

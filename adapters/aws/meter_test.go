@@ -34,7 +34,7 @@ func awake(tb testing.TB, change map[string]any) *world {
 func TestReportIsBilledOnce(t *testing.T) {
 	t.Parallel()
 	w := awake(t, nil)
-	a := w.buy(t, 1, nil)
+	a := w.buy(t, 1)
 	w.advance(8 * time.Hour)
 	r := usage(a, hour, 7)
 	first := only(t, w.meter, r)
@@ -73,7 +73,7 @@ func TestReportMapsEveryStatus(t *testing.T) {
 		{"an outage", func(f *awssim.MeteringFaults) { f.OutageSeconds = 60 }, metering.MaybeTaken, false},
 	} {
 		w := awake(t, nil)
-		a := w.buy(t, 1, nil)
+		a := w.buy(t, 1)
 		w.advance(8 * time.Hour)
 		w.SetMetering(c.fault)
 		got := only(t, w.meter, usage(a, hour, 7))
@@ -92,7 +92,7 @@ func TestReportMapsEveryStatus(t *testing.T) {
 func TestReportTellsDuplicates(t *testing.T) {
 	t.Parallel()
 	w := awake(t, nil)
-	a := w.buy(t, 1, nil)
+	a := w.buy(t, 1)
 	w.advance(8 * time.Hour)
 	only(t, w.meter, usage(a, hour, 7))
 	if got := only(t, w.meter, usage(a, hour, 8)); got.Verdict != metering.Duplicate {
@@ -110,7 +110,7 @@ func TestReportTellsDuplicates(t *testing.T) {
 func TestReportTellsWhoIsNotSubscribed(t *testing.T) {
 	t.Parallel()
 	w := awake(t, nil)
-	a, b := w.buy(t, 1, nil), w.buy(t, 2, nil)
+	a, b := w.buy(t, 1), w.buy(t, 2)
 	w.advance(7 * time.Hour)
 	if _, err := w.Do("unsubscribe", map[string]string{"license": a.License}); err != nil {
 		t.Fatal(err)
@@ -140,10 +140,10 @@ func TestReportMatchesShuffledResults(t *testing.T) {
 	w := awake(t, nil)
 	var records []metering.Record
 	for n := range 24 {
-		a := w.buy(t, n, nil)
+		a := w.buy(t, n)
 		records = append(records, usage(a, hour, int64(n)))
 	}
-	ghost := w.buy(t, 30, nil)
+	ghost := w.buy(t, 30)
 	w.advance(8 * time.Hour)
 	ghost.Account = "999999999999"
 	records = append(records, usage(ghost, hour, 5))
@@ -181,7 +181,7 @@ func TestReportFindsTheBadRecords(t *testing.T) {
 		w := awake(t, nil)
 		var records []metering.Record
 		for n := range 25 {
-			a := w.buy(t, n, nil)
+			a := w.buy(t, n)
 			if slices.Contains(c.bad, n) {
 				a.License += "ff" // nobody's
 			}
@@ -211,7 +211,7 @@ func TestReportStopsSearchingInTrouble(t *testing.T) {
 	w := awake(t, nil)
 	records := make([]metering.Record, 0, 8)
 	for n := range 8 {
-		a := w.buy(t, n, nil)
+		a := w.buy(t, n)
 		if n == 7 {
 			a.License += "ff"
 		}
@@ -454,7 +454,7 @@ func TestReportSendsNoMoreThanACallMayHave(t *testing.T) {
 	w := awake(t, nil)
 	var records []metering.Record
 	for n := range 30 {
-		records = append(records, usage(w.buy(t, n, nil), hour, 1))
+		records = append(records, usage(w.buy(t, n), hour, 1))
 	}
 	w.advance(8 * time.Hour)
 	count := map[metering.Verdict]int{}
@@ -473,7 +473,7 @@ func TestReportSendsNoMoreThanACallMayHave(t *testing.T) {
 func TestReportKnowsWhetherItWasSent(t *testing.T) {
 	t.Parallel()
 	w := awake(t, nil)
-	r := usage(w.buy(t, 1, nil), hour, 7)
+	r := usage(w.buy(t, 1), hour, 7)
 	w.advance(8 * time.Hour)
 	s := settings(t, map[string]any{"model": "subscription", "endpoint": w.url})
 	s.Now = w.Now
@@ -506,7 +506,7 @@ func TestReportsMayRunTogether(t *testing.T) {
 	w := awake(t, nil)
 	agreements := make([]awssim.Agreement, 8)
 	for n := range agreements {
-		agreements[n] = w.buy(t, n, nil)
+		agreements[n] = w.buy(t, n)
 	}
 	w.advance(8 * time.Hour)
 	var wg sync.WaitGroup
