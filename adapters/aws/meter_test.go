@@ -239,11 +239,42 @@ func TestReportStopsSearchingInTrouble(t *testing.T) {
 	if got[metering.OK] != 4 || got[metering.NotTaken] != 4 {
 		t.Errorf("Report() that is given up = %v, want 4 ok and 4 not_taken", got)
 	}
-	w.SetMetering(func(f *awssim.MeteringFaults) { f.Throttle = 1 })
-	for id, r := range report(t, w.meter, records...) {
-		if r.Verdict != metering.Throttled {
-			t.Errorf("%s = %+v, want throttled", id, r)
+}
+
+// Throttled in the middle of the search, the rest is not sent either.
+func TestReportStopsSearchingWhenThrottled(t *testing.T) {
+	t.Parallel()
+	w := awake(t, nil)
+	var records []metering.Record
+	for n := range 8 {
+		a := w.buy(t, n)
+		if n == 0 {
+			a.License += "ff"
 		}
+		records = append(records, usage(a, hour, 1))
+	}
+	w.advance(8 * time.Hour)
+	s := settings(t, map[string]any{"model": "subscription", "endpoint": w.url})
+	s.Now = w.Now
+	m, err := aws.OpenMeter(s, 0, func(context.Context, time.Duration) error {
+		w.SetMetering(func(f *awssim.MeteringFaults) { f.Throttle = 1 })
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := report(t, m, records...)
+	for i, r := range records {
+		want := metering.NotTaken
+		if i < 4 {
+			want = metering.Throttled
+		}
+		if got[r.ID].Verdict != want {
+			t.Errorf("record %d = %+v, want %s", i, got[r.ID], want)
+		}
+	}
+	if truth := w.Metering(); truth.Calls != 2 || len(truth.Entries) != 0 {
+		t.Errorf("%d calls and %d entries, want 2 and none", truth.Calls, len(truth.Entries))
 	}
 }
 
@@ -479,8 +510,10 @@ func TestReportKnowsWhetherItWasSent(t *testing.T) {
 	s.Now = w.Now
 
 	w.SetMetering(func(f *awssim.MeteringFaults) { f.SlowMillis = 60_000 })
-	if got := only(t, w.open(t, s, 50*time.Millisecond), r); got.Verdict != metering.MaybeTaken {
-		t.Errorf("Report() to a slow service = %+v, want maybe", got)
+	begun := time.Now()
+	got := only(t, w.open(t, s, 50*time.Millisecond), r)
+	if took := time.Since(begun); got.Verdict != metering.MaybeTaken || took > 20*time.Second {
+		t.Errorf("Report() to a slow service = %+v after %s, want maybe within 50 ms", got, took)
 	}
 	w.SetMetering(func(f *awssim.MeteringFaults) { f.SlowMillis = 0 })
 	gone, cancel := context.WithCancel(t.Context())

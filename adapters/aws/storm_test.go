@@ -28,7 +28,7 @@ type outbox struct {
 	accounts map[string]metering.Account   // by license
 	buyers   map[string]awssim.Agreement   // by license
 	stored   map[metering.RecordID]string  // JSON
-	open     []metering.RecordID           // those that are not final
+	open     []metering.Record             // in memory: those that are not final
 	taken    map[string]map[time.Time]bool // by license
 	crash    float64                       // how likely the result of a call is lost here
 	before   func()                        // runs before each call
@@ -85,7 +85,7 @@ func (o *outbox) seal(license string, end time.Time) {
 	r.Subscription, r.UnitAmount, r.Currency = account.Subscription, terms.UnitAmount, terms.Currency
 	r.Deadline, r.SealedAt, r.Status, r.Attempts = p.Deadline, now, metering.Sealed, 0
 	o.accounts[license] = account.Seal(units)
-	o.open = append(o.open, r.ID)
+	o.open = append(o.open, r)
 	o.put(r)
 }
 
@@ -102,13 +102,13 @@ func (o *outbox) get(id metering.RecordID) metering.Record {
 
 // push sends what may be sent now, the most urgent first.
 func (o *outbox) push() {
-	var due []metering.Record
-	for _, id := range o.open {
-		if r := o.get(id); !r.RetryAt.After(o.w.Now()) {
+	var due []*metering.Record
+	for i := range o.open {
+		if r := &o.open[i]; !r.RetryAt.After(o.w.Now()) {
 			due = append(due, r)
 		}
 	}
-	slices.SortFunc(due, func(a, b metering.Record) int {
+	slices.SortFunc(due, func(a, b *metering.Record) int {
 		return cmp.Or(a.Deadline.Compare(b.Deadline), cmp.Compare(a.ID, b.ID))
 	})
 	terms := o.w.meter.Terms()
@@ -116,29 +116,32 @@ func (o *outbox) push() {
 		o.send(batch)
 		o.w.advance(time.Duration(float64(time.Second) / terms.Rate))
 	}
-	o.open = slices.DeleteFunc(o.open, func(id metering.RecordID) bool { return o.get(id).Status.Final() })
+	o.open = slices.DeleteFunc(o.open, func(r metering.Record) bool { return r.Status.Final() })
 }
 
-func (o *outbox) send(batch []metering.Record) {
-	for i := range batch {
-		r := &batch[i]
+func (o *outbox) send(batch []*metering.Record) {
+	sent := make([]metering.Record, len(batch))
+	for i, r := range batch {
 		r.Status, r.SentAt = metering.Sending, o.w.Now()
 		r.Attempts++
 		o.put(*r)
+		sent[i] = *r
 	}
 	o.before()
 	o.reports++
-	results := o.w.meter.Report(o.tb.Context(), batch)
+	results := o.w.meter.Report(o.tb.Context(), sent)
 	if o.rnd.Float64() < o.crash {
 		o.crashes++
-		results = nil // and with it everything that was only in memory
+		results = nil
+		for i := range o.open { // what was only in memory is gone
+			o.open[i] = o.get(o.open[i].ID)
+		}
 	}
 	verdicts := map[metering.RecordID]metering.Result{}
 	for _, v := range results {
 		verdicts[v.Record] = v
 	}
-	for i := range batch {
-		r := o.get(batch[i].ID)
+	for _, r := range batch {
 		v, ok := verdicts[r.ID]
 		if !ok {
 			v = metering.Result{Record: r.ID, Verdict: metering.MaybeTaken, Detail: "the program stopped"}
@@ -147,13 +150,12 @@ func (o *outbox) send(batch []metering.Record) {
 	}
 }
 
-func (o *outbox) answer(r metering.Record, v metering.Result) {
-	now := o.w.Now()
-	r = metering.Answer(r, v, o.w.meter.Resolve(r), now)
+func (o *outbox) answer(r *metering.Record, v metering.Result) {
+	*r = metering.Answer(*r, v, o.w.meter.Resolve(*r), o.w.Now())
 	if r.Status.Final() {
 		o.accounts[r.Subject] = o.accounts[r.Subject].Finish(r.Units, r.Status)
 	}
-	o.put(r)
+	o.put(*r)
 }
 
 // drain sends until everything is final, or for a day.
