@@ -310,7 +310,7 @@ func (s *Simulator) usageLine(a Agreement) string {
 	}
 	var lines []string
 	for _, d := range slices.Sorted(maps.Keys(units)) {
-		lines = append(lines, fmt.Sprintf("%d × %s in %d hours", units[d], d, records[d]))
+		lines = append(lines, fmt.Sprintf("%d × %s in %d h", units[d], d, records[d]))
 	}
 	return strings.Join(lines, ", ")
 }
