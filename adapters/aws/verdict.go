@@ -94,7 +94,8 @@ func refusalOf(err error, sent bool) refusal {
 	case answered && answer.HTTPStatusCode() == http.StatusTooManyRequests:
 		return refusal{meansOfError("ThrottlingException"), citation(answer, err)}
 	case answered && answer.HTTPStatusCode() >= http.StatusInternalServerError:
-		return refusal{meaning{verdict: metering.MaybeTaken}, "AWS is in trouble: " + citation(answer, err)}
+		const trouble = "AWS is in trouble: "
+		return refusal{meaning{verdict: metering.MaybeTaken}, trouble + citation(answer, err)}
 	case answered && errors.As(err, &fault):
 		m := meansOfError(fault.ErrorCode())
 		return refusal{m, fmt.Sprintf("%.64q: %s", fault.ErrorCode(), citation(answer, err))}

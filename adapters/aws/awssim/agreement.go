@@ -58,10 +58,13 @@ func (a *Agreement) become(status string, now time.Time) {
 type Params map[string]string
 
 // licenseIssuer is the account in license ARNs.
-const licenseIssuer = "294406891311" // as in the API Reference
+const (
+	licenseIssuer = "294406891311" // as in the API Reference
+	licensePrefix = "arn:aws:license-manager::" + licenseIssuer + ":license:"
+)
 
 func (a *Agreement) licenseARN() string {
-	return "arn:aws:license-manager::" + licenseIssuer + ":license:" + a.License
+	return licensePrefix + a.License
 }
 
 // documentedARN is the other spelling, which the Seller Guide prints in events.

@@ -12,8 +12,8 @@
 // wrong, GET /_sim/metering tells the truth.
 //
 // It does not simulate: the age check of signatures (the program's clock may be
-// moved), IAM, quotas but of BatchMeterUsage and on demand, the charset of every field, private offers
-// through resellers, and that SNS and EventBridge drop a message at once when
-// it is answered with a 4xx other than 429: here those are retried too, so that
-// a mistake in a configuration can be mended while watching.
+// moved), IAM, quotas but of BatchMeterUsage and on demand, the charset of every
+// field, private offers through resellers, and that SNS and EventBridge drop a
+// message at once when it is answered with a 4xx other than 429: here those are
+// retried too, so that a mistake in a configuration can be mended while watching.
 package awssim

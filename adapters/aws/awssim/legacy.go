@@ -81,7 +81,10 @@ func (s *Simulator) sns(name string, m map[string]string, p Params) (sim.Deliver
 	if err != nil {
 		return sim.Delivery{}, err
 	}
-	signer := s.signers[len(s.signers)-1]
+	signer, err := s.signer()
+	if err != nil {
+		return sim.Delivery{}, err
+	}
 	m["MessageId"], m["Timestamp"] = uuid(), at.UTC().Format("2006-01-02T15:04:05.000Z")
 	m["SignatureVersion"] = cmp.Or(s.switches.SNSVersion, strconv.Itoa(1+s.rnd.IntN(2)))
 	if err := signer.sign(m); err != nil {

@@ -175,14 +175,16 @@ func (s *Simulator) checkIdentity(product *string, u *usageRecord) *apiError {
 		s.meter.violate("a license and a product code in one call")
 		return badRequest("ValidationException", "ProductCode is not supported with LicenseArn")
 	}
+	license, spelled := strings.CutPrefix(u.LicenseArn, licensePrefix)
 	for _, a := range s.agreements {
-		if a.licenseARN() == u.LicenseArn {
+		if spelled && a.License == license {
 			u.agreement = a
 		}
 	}
 	switch {
 	case u.CustomerIdentifier != "":
-		return badRequest("InvalidCustomerIdentifierException", "CustomerAWSAccountId is required with LicenseArn")
+		return badRequest("InvalidCustomerIdentifierException",
+			"CustomerAWSAccountId is required with LicenseArn")
 	case u.agreement == nil:
 		return badRequest("InvalidLicenseException", "the license is not one of this product")
 	}
@@ -249,13 +251,15 @@ func checkAllocations(u *usageRecord) *apiError {
 			return badRequest("InvalidTagException", "at most %d tags", maxTags)
 		}
 		for _, t := range a.Tags {
-			if len(t.Key) > maxTagKey || len(t.Value) > maxTagValue || strings.Trim(t.Key+t.Value, tagCharacters) != "" {
+			long := len(t.Key) > maxTagKey || len(t.Value) > maxTagValue
+			if long || strings.Trim(t.Key+t.Value, tagCharacters) != "" {
 				return badRequest("InvalidTagException", "a tag is too long or has other characters")
 			}
 		}
 	}
 	if u.UsageAllocations != nil && sum != u.Quantity {
-		return badRequest("InvalidUsageAllocationsException", "the allocations do not add up to the quantity")
+		return badRequest("InvalidUsageAllocationsException",
+			"the allocations do not add up to the quantity")
 	}
 	return nil
 }
