@@ -27,7 +27,10 @@ const (
 	meterRate   = 10        // calls a second, of an account in a Region
 	finalWithin = time.Hour // per agreement; AWS's pages differ on which event begins it
 	meterWithin = 10 * time.Second
-	meterPause  = time.Second / meterRate // between the calls of one report
+	// A report that searches for bad records makes up to 49 calls; other records
+	// wait for it.
+	reportWithin = time.Minute
+	meterPause   = time.Second / meterRate // between the calls of one report
 )
 
 // meter reports usage of one listing, to one Region: AWS tells repeats apart
@@ -88,6 +91,8 @@ func (m *meter) Resolve(r metering.Record) bool {
 // until that one is alone: with 25 records that takes five steps at most, and
 // ten calls for one bad record.
 func (m *meter) Report(ctx context.Context, records []metering.Record) []metering.Result {
+	ctx, cancel := context.WithTimeout(ctx, reportWithin)
+	defer cancel()
 	ready, results := m.prepare(records)
 	parts := [][]usage{ready}
 	for calls := 0; len(parts) > 0 && len(parts[0]) > 0; calls++ {

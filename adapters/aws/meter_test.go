@@ -632,3 +632,28 @@ func BenchmarkReport(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*len(records))/b.Elapsed().Seconds(), "records/s")
 }
+
+// Our clock may be behind AWS's: usage that is too old there is found, and the
+// rest of the call is taken.
+func TestReportSurvivesAClockThatIsWrong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, noon.Add(-48*time.Hour), nil)
+	var records []metering.Record
+	for n := range 5 {
+		records = append(records, usage(w.buy(t, n), hour, 1))
+	}
+	records[3].PeriodStart = noon.Add(-24 * time.Hour)
+	w.advance(48 * time.Hour)
+	s := settings(t, map[string]any{"model": "subscription", "endpoint": w.url})
+	s.Now = func() time.Time { return w.Now().Add(-10 * time.Minute) }
+	got := report(t, w.open(t, s, 0), records...)
+	for i, r := range records {
+		want := metering.OK
+		if i == 3 {
+			want = metering.OutOfTime
+		}
+		if got[r.ID].Verdict != want {
+			t.Errorf("record %d = %+v, want %s", i, got[r.ID], want)
+		}
+	}
+}
