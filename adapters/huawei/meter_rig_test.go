@@ -179,7 +179,7 @@ func (o *outbox) due(limit int) []metering.Record {
 	open := o.open[:0]
 	for _, id := range o.open {
 		r := o.records[id]
-		if r.Status.Final() {
+		if r.Status.Final() || parked(r) {
 			continue
 		}
 		open = append(open, id)

@@ -47,7 +47,7 @@ func (r Record) Settle(now time.Time) Record {
 		r.Status = Expired
 	}
 	if r.Doubt && r.Status.Final() {
-		r.Status = Unknown
+		r.Status, r.RetryAt = Unknown, r.Deadline // sending it again decides nothing
 	}
 	return r
 }
