@@ -68,7 +68,8 @@ func TestDiskErrors(t *testing.T) {
 	var next atomic.Int64
 	var acked []sent
 	for _, n := range []int{1, 2, 3, 6, 11} {
-		r.start("strace", "-f", "-qq", "--seccomp-bpf", "-o", filepath.Join(r.dir, "strace"),
+		// -D leaves the server our child, which we can kill.
+		r.start("strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", filepath.Join(r.dir, "strace"),
 			"-e", "trace=fdatasync", "-e", fmt.Sprintf("inject=fdatasync:error=EIO:when=%d", n))
 		a, refused := r.flood(&next, 1<<30)
 		code, err := r.ended(stopsWithin)
