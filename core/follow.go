@@ -29,6 +29,11 @@ func (a *application) followers(ctx context.Context, before, sub marketplace.Sub
 	if err != nil {
 		return err
 	}
+	if before.StoppedAt().IsZero() && !sub.StoppedAt().IsZero() {
+		if err := a.promise(ctx, a.tx, taskFinal, finalJob{Subscription: sub.ID, At: a.cb.ReceivedAt}); err != nil {
+			return err
+		}
+	}
 	return a.follow(ctx, sub, next)
 }
 

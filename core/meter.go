@@ -94,8 +94,14 @@ func (s *Service) seal(ctx context.Context, t Task) error {
 			return nil
 		}
 		units, err := acc.Due(m.Terms().MaxUnits)
-		if err != nil || units == 0 {
+		switch {
+		case err != nil || units == 0:
 			return err
+		case acc.InFlight > 0 && m.Terms().SameSubscription:
+			return errNoPeriod // one record at a time
+		}
+		if at := sub.StoppedAt(); !at.IsZero() && at.Before(p.Until) {
+			p.Until = at
 		}
 		return s.sealUnits(ctx, tx, m, acc, sub, metering.Record{ID: id, Units: units}, p.Until)
 	})
@@ -108,6 +114,9 @@ func (s *Service) sealUnits(ctx context.Context, tx Tx, m Meter, acc metering.Ac
 	terms, now := m.Terms(), s.Now()
 	var failed error
 	period, ok := m.Period(until, now, func(start time.Time) bool {
+		if start.Before(sub.CreatedAt.Truncate(time.Hour)) {
+			return true // marketplaces take nothing from before the purchase
+		}
 		taken, err := tx.MeterPeriodTaken(ctx, sub.ID, terms.Dimension, start)
 		failed = errors.Join(failed, err)
 		return taken

@@ -52,6 +52,9 @@ func (s *Service) report(ctx context.Context, m Meter, records []metering.Record
 	var due []metering.Record
 	apart := map[marketplace.SubscriptionID]bool{}
 	for _, r := range records {
+		if err := s.doubt(ctx, m, r, now); err != nil {
+			return err
+		}
 		if !sendable(m, r, now) || terms.SameSubscription && apart[r.Subscription] {
 			continue
 		}
@@ -70,6 +73,22 @@ func (s *Service) report(ctx context.Context, m Meter, records []metering.Record
 	return ctx.Err()
 }
 
+// doubt parks a record whose answer we did not live to see and that the
+// marketplace's rules do not let us send again.
+func (s *Service) doubt(ctx context.Context, m Meter, r metering.Record, now time.Time) error {
+	if r.Status != metering.Sending || now.Sub(r.SentAt) < 2*reportTimeout || sendable(m, r, now) {
+		return nil
+	}
+	r.Status, r.Doubt = metering.Unknown, true
+	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		err := tx.PutMeterRecord(ctx, r)
+		if errors.Is(err, ErrConflict) {
+			return nil // another process has it
+		}
+		return err
+	})
+}
+
 // sendable reports whether a record may be sent now.
 func sendable(m Meter, r metering.Record, now time.Time) bool {
 	switch {
@@ -77,8 +96,8 @@ func sendable(m Meter, r metering.Record, now time.Time) bool {
 		return false
 	case r.Status == metering.Sealed:
 		return true
-	case r.Status == metering.Sending, r.Status == metering.Unknown: // Sending: we died before the answer
-		return !now.Before(r.Deadline) || m.Resolve(r)
+	case r.Status == metering.Unknown, r.Status == metering.Sending && now.Sub(r.SentAt) >= 2*reportTimeout:
+		return now.Before(r.Deadline) && m.Resolve(r)
 	}
 	return false
 }
@@ -119,12 +138,13 @@ func (s *Service) markSending(ctx context.Context, tx Tx, batch []metering.Recor
 		if r.Rev != was.Rev {
 			continue // another process has it
 		}
-		if !s.Now().Before(r.Deadline) {
-			if err := s.finishRecord(ctx, tx, r, metering.Expired); err != nil {
+		if over := r.Settle(s.Now()); !s.Now().Before(r.Deadline) {
+			if err := s.endRecord(ctx, tx, over); err != nil {
 				return nil, err
 			}
 			continue
 		}
+		r.Doubt = r.Doubt || r.Status == metering.Sending // we died before its answer
 		r.Status, r.SentAt = metering.Sending, s.Now()
 		r.Attempts++
 		if err := tx.PutMeterRecord(ctx, r); err != nil {
@@ -147,37 +167,32 @@ func (s *Service) answers(ctx context.Context, tx Tx, m Meter, sent []metering.R
 		if !ok {
 			v = metering.Result{Record: r.ID, Verdict: metering.MaybeTaken, Detail: "no answer"}
 		}
-		next := metering.Answer(r, v, m.Resolve(r), s.Now())
-		if next.Status.Final() {
-			if err := s.finishRecord(ctx, tx, next, next.Status); err != nil {
-				return err
-			}
-		} else if err := tx.PutMeterRecord(ctx, next); err != nil {
+		if err := s.endRecord(ctx, tx, metering.Answer(r, v, m.Resolve(r), s.Now())); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// finishRecord ends a record. Units that were not accepted are due again.
-func (s *Service) finishRecord(ctx context.Context, tx Tx, r metering.Record, status metering.Status) error {
-	r.Status = status
-	if err := tx.PutMeterRecord(ctx, r); err != nil {
+// endRecord stores a record after an attempt. If it is final, units that were
+// not accepted are due again.
+func (s *Service) endRecord(ctx context.Context, tx Tx, r metering.Record) error {
+	if err := tx.PutMeterRecord(ctx, r); err != nil || !r.Status.Final() {
 		return err
 	}
 	acc, err := tx.MeterAccount(ctx, r.Subscription)
 	if err != nil {
 		return err
 	}
-	if err := tx.PutMeterAccount(ctx, acc.Finish(r.Units, status)); err != nil {
+	if err := tx.PutMeterAccount(ctx, acc.Finish(r.Units, r.Status)); err != nil {
 		return err
 	}
-	if status == metering.Accepted {
+	if r.Status == metering.Accepted {
 		return nil
 	}
-	s.Log.Error("usage was not accepted", "record", r.ID, "subscription", r.Subscription, "status", status,
+	s.Log.Error("usage was not accepted", "record", r.ID, "subscription", r.Subscription, "status", r.Status,
 		"units", r.Units, "detail", r.LastError)
-	if status == metering.Expired {
+	if r.Status == metering.Expired {
 		return s.promiseSeal(ctx, tx, r.Subscription, r.PeriodEnd, s.Now().Add(sealLater))
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"cloudsettle/core/account"
@@ -22,8 +23,10 @@ const (
 	// come before it is billed.
 	settleGrace = 30 * time.Minute
 	// settleChunk is how many workspaces share a transaction. Callbacks wait for
-	// one at most: 256 bills take a few milliseconds.
-	settleChunk = 256
+	// one at most, which takes some tens of milliseconds.
+	settleChunk = 1024
+	// settleAhead is how many chunks are rated before they can be committed.
+	settleAhead = 2
 )
 
 // SettleOptions are how a run differs from the daily one.
@@ -42,39 +45,66 @@ type settled struct {
 
 // SettleDay bills all usage of one day whose site's day is over. It may run
 // any number of times, and several at once: a workspace's day is billed once.
-// It returns the number of bills and of workspaces whose usage waits.
+// It returns the number of bills and of workspaces whose usage waits; a dry
+// run returns the bills themselves.
 func (s *Service) SettleDay(ctx context.Context, day usage.Day, o SettleOptions) (bills []settlement.DailyBill, made, waiting int, err error) {
-	after := ""
-	for {
-		batch, next, idle, err := s.prepare(ctx, day, o, after)
-		if err != nil {
-			return bills, made, waiting, fmt.Errorf("settle %s after %q: %w", day, after, err)
+	ctx, stop := context.WithCancel(ctx)
+	chunks := make(chan chunk, settleAhead)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.rateDay(ctx, day, o, chunks) })
+	defer wg.Wait()
+	defer stop()
+	for c := range chunks {
+		if c.err != nil {
+			return bills, made, waiting, fmt.Errorf("settle %s: %w", day, c.err)
 		}
-		waiting += idle
+		waiting += c.waiting
 		if o.DryRun {
-			for i := range batch {
-				bills = append(bills, batch[i].bill)
+			for i := range c.batch {
+				bills = append(bills, c.batch[i].bill)
 			}
-		} else {
-			n, err := s.commitBills(ctx, batch)
-			if made += n; err != nil {
-				return bills, made, waiting, fmt.Errorf("settle %s: %w", day, err)
-			}
+			continue
 		}
-		if after = next; after == "" {
-			return bills, made, waiting, nil
+		n, err := s.commitBills(ctx, c.batch)
+		if made += n; err != nil {
+			return bills, made, waiting, fmt.Errorf("settle %s: %w", day, err)
+		}
+	}
+	return bills, made, waiting, nil
+}
+
+// chunk is a part of a day that was rated and can be committed.
+type chunk struct {
+	batch   []settled
+	waiting int // workspaces whose usage waits
+	err     error
+}
+
+// rateDay rates a day chunk by chunk, ahead of whoever commits them. It closes
+// chunks at the end, or after one with an error.
+func (s *Service) rateDay(ctx context.Context, day usage.Day, o SettleOptions, chunks chan<- chunk) {
+	defer close(chunks)
+	prices, err := InView(ctx, s.Store, loadTariffs)
+	for after := ""; ; {
+		var c chunk
+		if c.err = err; err == nil {
+			c, after = s.prepare(ctx, day, o, prices, after)
+		}
+		select {
+		case chunks <- c:
+		case <-ctx.Done():
+			return
+		}
+		if c.err != nil || after == "" {
+			return
 		}
 	}
 }
 
 // prepare rates the next chunk of a day on a snapshot. It returns where the
-// next one begins, or "" at the end, and how many workspaces wait.
-func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, after string) (batch []settled, next string, waiting int, err error) {
-	err = s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
-		t, err := loadTariffs(ctx, tx)
-		if err != nil {
-			return err
-		}
+// next one begins, or "" at the end.
+func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, t *tariffs, after string) (c chunk, next string) {
+	c.err = s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
 		p := preparation{Service: s, tx: tx, tariffs: t, day: day, early: o.Early}
 		n := 0
 		for rec, err := range tx.UsageOn(ctx, day, Page{After: after, Limit: settleChunk}) {
@@ -86,11 +116,11 @@ func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, a
 			b, state, err := p.rate(ctx, rec)
 			switch {
 			case err != nil:
-				return err
+				return fmt.Errorf("workspace %s: %w", rec.Workspace, err)
 			case state == rateWaits:
-				waiting++
+				c.waiting++
 			case state == rateDone:
-				batch = append(batch, b)
+				c.batch = append(c.batch, b)
 			}
 		}
 		if n < settleChunk {
@@ -98,7 +128,7 @@ func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, a
 		}
 		return nil
 	})
-	return batch, next, waiting, err
+	return c, next
 }
 
 // preparation rates records on one snapshot.
@@ -108,7 +138,10 @@ type preparation struct {
 	tariffs *tariffs
 	day     usage.Day
 	early   bool
-	result  rating.Result
+	// until, if not zero, is the instant up to which a day that is cut short is
+	// billed; the binding that held just before it pays.
+	until  time.Time
+	result rating.Result
 }
 
 // rateState is what became of a record.
@@ -135,6 +168,9 @@ func (p *preparation) rate(ctx context.Context, rec usage.Record) (settled, rate
 	_, end := p.day.Bounds(site.Zone)
 	if !p.early && p.Now().Before(end.Add(settleGrace)) {
 		return settled{}, rateSkip, nil
+	}
+	if !p.until.IsZero() && p.until.Before(end) {
+		end = p.until
 	}
 	binding, ok, err := bindingAt(ctx, p.tx, w.ID, end)
 	if err != nil || !ok {
@@ -293,11 +329,11 @@ func (s *Service) commitBill(ctx context.Context, tx Tx, x settled) (bool, error
 	if err != nil {
 		return false, err
 	}
-	purse := settlement.Purse{Head: h, Funds: funds, At: x.end}
+	b.SealedAt = s.Now()
+	purse := settlement.Purse{Head: h, Funds: funds, At: paidAt(&b, s.sites[b.Site].Zone)}
 	if b.Split, err = settlement.Deduct(b.Lines, purse, b.Settlement.Method); err != nil {
 		return false, err
 	}
-	b.SealedAt = s.Now()
 	t, err := s.post(ctx, tx, h, ledger.Transaction{At: b.SealedAt, Kind: ledger.Usage, Ref: string(b.ID), Postings: b.Postings()})
 	var f *Fault
 	switch {
@@ -311,6 +347,16 @@ func (s *Service) commitBill(ctx context.Context, tx Tx, x settled) (bool, error
 		return false, err
 	}
 	return true, tx.AddDailyBill(ctx, b)
+}
+
+// paidAt is when funds must be valid to pay for a bill: at the end of its day,
+// or when it was made if that was earlier.
+func paidAt(b *settlement.DailyBill, zone *time.Location) time.Time {
+	_, end := b.Day.Bounds(zone)
+	if b.SealedAt.Before(end) {
+		return b.SealedAt
+	}
+	return end
 }
 
 // CloseMonth makes the monthly bills of all accounts that have daily bills in

@@ -10,6 +10,7 @@ import (
 	"cloudsettle/core"
 	"cloudsettle/core/account"
 	"cloudsettle/core/ledger"
+	"cloudsettle/core/marketplace"
 	"cloudsettle/core/metering"
 	"cloudsettle/core/money"
 	"cloudsettle/core/pricing"
@@ -367,6 +368,35 @@ func TestCloudAccountIsReported(t *testing.T) {
 			}
 			x.sound()
 		})
+	}
+}
+
+// TestFinalUsageIsReportedAtOnce: the end of a subscription bills what was used
+// so far and reports it while the marketplace still takes it.
+func TestFinalUsageIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []marketplace.Kind{marketplace.Ending, marketplace.Ended} {
+		x := newTill(t)
+		sub := x.buy(x.cloud, "s-1", "b-1")
+		x.claim(sub, x.acc)
+		ws := x.workspace("c1")
+		must(t, x.bind(ws, x.acc, sub.ID))
+		x.clock.Add(time.Hour)
+		x.use(ws, "time_series", "3d", 1, "6000")
+		x.tell(x.cloud, marketplace.Event{Kind: kind, Subject: "s-1", Rank: "9"})
+		for range 3 {
+			must(t, x.RunTasks(t.Context()))
+			must(t, x.Flush(t.Context()))
+		}
+		list, err := x.MeterRecords(t.Context(), core.Actor{}, sub.ID, core.Page{Limit: 10})
+		must(t, err)
+		if len(list.Items) != 1 || list.Items[0].Units != 360 || list.Items[0].Status != metering.Accepted {
+			t.Fatalf("%s: records %+v, want one of 360 units, accepted", kind, list.Items)
+		}
+		if r := x.use(ws, "time_series", "3d", 2, "7000"); r.Late != 1 {
+			t.Errorf("%s: usage after the end: %+v, want late", kind, r)
+		}
+		x.sound()
 	}
 }
 

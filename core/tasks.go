@@ -93,6 +93,7 @@ func (s *Service) RunTasks(ctx context.Context) error {
 	for kind, do := range map[string]func(context.Context, Task) error{
 		taskComplete: s.finish,
 		taskMail:     s.mail,
+		taskFinal:    s.settleFinal,
 	} {
 		if err := s.runKind(ctx, kind, do); err != nil {
 			return fmt.Errorf("tasks %s: %w", kind, err)

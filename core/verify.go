@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cloudsettle/core/account"
@@ -57,7 +58,8 @@ func (s *Service) Verify(ctx context.Context) (Verification, error) {
 
 type verifier struct {
 	*Service
-	out Verification
+	out    Verification
+	prices *tariffs // of when the bills are looked at
 }
 
 func (v *verifier) breaks(invariant, object, format string, args ...any) {
@@ -178,13 +180,12 @@ func (v *verifier) paid(ctx context.Context, tx ReadTx, before ledger.Head, t le
 	if err != nil {
 		return err
 	}
-	_, end := day.Bounds(v.sites[b.Site].Zone)
-	before.Rev = 0
-	again, err := settlement.Deduct(b.Lines, settlement.Purse{Head: before, Funds: grantedBy(funds, before), At: end}, b.Settlement.Method)
+	purse := settlement.Purse{Head: before, Funds: grantedBy(funds, before), At: paidAt(&b, v.sites[b.Site].Zone)}
+	again, err := settlement.Deduct(b.Lines, purse, b.Settlement.Method)
 	if err != nil {
 		return err
 	}
-	if !same(again, b.Split) {
+	if again.Cloud != b.Cloud || again.Arrears != b.Arrears || !slices.Equal(again.Deductions, b.Deductions) {
 		v.breaks("I6", string(b.ID), "was paid in another way than the balances of then say")
 	}
 	return nil
@@ -222,7 +223,10 @@ func same(a, b any) bool {
 // dailyBills: a bill equals its lines and what paid for it, and comes out the
 // same from its samples and price book (I4, I5, I6).
 func (v *verifier) dailyBills(ctx context.Context) error {
-	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) {
+	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) (days []usage.Day, err error) {
+		if v.prices, err = loadTariffs(ctx, tx); err != nil {
+			return nil, err
+		}
 		return collect(tx.BillDays(ctx))
 	})
 	if err != nil {
@@ -251,16 +255,12 @@ func (v *verifier) dailyBill(ctx context.Context, tx ReadTx, b settlement.DailyB
 	if err != nil {
 		return err
 	}
-	t, err := loadTariffs(ctx, tx)
-	if err != nil {
-		return err
-	}
-	p := preparation{Service: v.Service, tx: tx, tariffs: t, day: b.Day}
+	p := preparation{Service: v.Service, tx: tx, tariffs: v.prices, day: b.Day}
 	again, ok, err := p.linesBy(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
 	if err != nil {
 		return err
 	}
-	if !ok || !same(again.Lines, b.Lines) || again.Total != b.Total {
+	if !ok || !slices.Equal(again.Lines, b.Lines) || again.Total != b.Total {
 		v.breaks("I6", string(b.ID), "its samples and price book come to %s, not %s", again.Total, b.Total)
 	}
 	return nil

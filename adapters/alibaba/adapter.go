@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -82,14 +81,6 @@ type Config struct {
 	Notes string `json:"notes"`
 }
 
-// Metering says how usage is reported.
-type Metering struct {
-	Key        string `json:"key"`
-	Assist     string `json:"assist"`
-	UnitAmount string `json:"unit_amount"`
-	Cycle      string `json:"cycle"`
-}
-
 const defaultNotes = "Open the front-end address to connect this purchase with your account."
 
 // Adapter receives and answers the callbacks of one listing. It is safe for
@@ -131,11 +122,16 @@ func Open(s core.Settings) (core.Marketplace, error) {
 		},
 		Adapter: a,
 	}
-	if c.AccessKeyID != "" {
-		m.Feed = &feed{
-			adapter: a, client: newClient(c, p.endpoint), log: cmp.Or(s.Log, slog.New(slog.DiscardHandler)),
-			interval: p.pollInterval,
-		}
+	if c.AccessKeyID == "" {
+		return m, nil
+	}
+	api := newClient(c, p.endpoint)
+	m.Feed = &feed{
+		adapter: a, client: api, log: cmp.Or(s.Log, slog.New(slog.DiscardHandler)),
+		interval: p.pollInterval,
+	}
+	if c.Metering != (Metering{}) {
+		m.Meter = newMeter(s, c, p, api)
 	}
 	return m, nil
 }
@@ -184,6 +180,9 @@ func (c *Config) setDefaults() {
 	if c.Currency == "" {
 		c.Currency = map[string]string{siteChina: "CNY", siteInternational: "USD"}[c.Site]
 	}
+	if c.Metering != (Metering{}) {
+		c.Metering.setDefaults(c.Site)
+	}
 }
 
 // parsed are the values of a configuration that are more than text.
@@ -191,19 +190,10 @@ type parsed struct {
 	zone                    *time.Location
 	ssoWindow, pollInterval time.Duration
 	endpoint                endpoint
+	metering                meteringSettings
 }
 
-// meteringKeys are the dimensions that the marketplace bills (page
-// PushMeteringData); others do not exist.
-var meteringKeys = []string{
-	"Frequency", "Period", "PeriodMin", "Storage", "StorageGigaByte", "NetworkOut", "NetworkIn",
-	"Character", "DailyActiveUser", "VirtualCpu", "Memory", "Unit", "KTokens", "Suit",
-}
-
-var (
-	decimalPattern  = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,12})?$`)
-	currencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
-)
+var currencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
 
 // check validates everything that decode could not.
 func (c Config) check(s core.Settings) (parsed, error) {
@@ -229,7 +219,7 @@ func (c Config) check(s core.Settings) (parsed, error) {
 		"public_url: %q is not an absolute http or https URL", s.PublicURL)
 	problem(s.Now == nil, "settings: no clock")
 
-	p.endpoint, err = parseEndpoint(c, s.Dev)
+	p.endpoint, err = parseEndpoint(c.Endpoint, siteEndpoint(c.Site), s.Dev)
 	problem(err != nil, "endpoint: %w", err)
 	p.zone, err = zone(c.TimeZone)
 	problem(err != nil, "time_zone: %w", err)
@@ -237,21 +227,8 @@ func (c Config) check(s core.Settings) (parsed, error) {
 	problem(err != nil, "sso_window: %w", err)
 	p.pollInterval, err = duration(c.PollInterval, minPollInterval, 24*time.Hour)
 	problem(err != nil, "poll_interval: %w", err)
-	return p, errors.Join(append(errs, c.Metering.check())...)
-}
-
-func (m Metering) check() error {
-	var errs []error
-	if m.Key != "" && !slices.Contains(meteringKeys, m.Key) {
-		errs = append(errs, fmt.Errorf("metering.key: %q is not one of %v", m.Key, meteringKeys))
-	}
-	if u := m.UnitAmount; u != "" && (!decimalPattern.MatchString(u) || strings.Trim(u, "0.") == "") {
-		errs = append(errs, fmt.Errorf("metering.unit_amount: %q is not a positive decimal", m.UnitAmount))
-	}
-	if m.Cycle != "" && m.Cycle != "hourly" && m.Cycle != "daily" {
-		errs = append(errs, fmt.Errorf("metering.cycle: %q is neither hourly nor daily", m.Cycle))
-	}
-	return errors.Join(errs...)
+	p.metering, err = c.parseMetering(p, s.Dev)
+	return p, errors.Join(append(errs, err)...)
 }
 
 func zone(name string) (*time.Location, error) {
@@ -274,28 +251,32 @@ type endpoint struct {
 	scheme, host, region string
 }
 
-// parseEndpoint returns the API of the site, or what the configuration names.
-// The SDK's own default would be plain HTTP, and its table of hosts lacks
-// regions, so both are always stated. Plain HTTP is for simulators: usage and
-// access key ids would travel in clear.
-func parseEndpoint(c Config, dev bool) (endpoint, error) {
-	e := endpoint{"https", "market.aliyuncs.com", "cn-hangzhou"}
-	if c.Site == siteInternational {
-		e.host, e.region = "market.ap-southeast-1.aliyuncs.com", "ap-southeast-1"
+// siteEndpoint returns the host of the API that both sites have. The SDK's own
+// default would be plain HTTP, and its table of hosts lacks regions, so both
+// are always stated.
+func siteEndpoint(site string) endpoint {
+	if site == siteInternational {
+		return endpoint{"https", "market.ap-southeast-1.aliyuncs.com", "ap-southeast-1"}
 	}
-	if c.Endpoint == "" {
+	return endpoint{"https", "market.aliyuncs.com", "cn-hangzhou"}
+}
+
+// parseEndpoint returns e, or what text names instead. Plain HTTP is for
+// simulators: usage and access key ids would travel in clear.
+func parseEndpoint(text string, e endpoint, dev bool) (endpoint, error) {
+	if text == "" {
 		return e, nil
 	}
-	text := c.Endpoint
+	named := text
 	if !strings.Contains(text, "://") {
 		text = "https://" + text
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery != "" {
-		return e, fmt.Errorf("%q is neither a host nor a URL without a path", c.Endpoint)
+		return e, fmt.Errorf("%q is neither a host nor a URL without a path", named)
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !dev && !loopback(u.Hostname())) {
-		return e, fmt.Errorf("%q: plain HTTP is for simulators on this machine", c.Endpoint)
+		return e, fmt.Errorf("%q: plain HTTP is for simulators on this machine", named)
 	}
 	e.scheme, e.host = u.Scheme, u.Host
 	return e, nil

@@ -138,7 +138,7 @@ func TestEndpoint(t *testing.T) {
 		{"cn", "https://me@market.example.com", true, ""},
 		{"cn", "https://", true, ""},
 	} {
-		e, err := parseEndpoint(Config{Site: tc.site, Endpoint: tc.endpoint}, tc.dev)
+		e, err := parseEndpoint(tc.endpoint, siteEndpoint(tc.site), tc.dev)
 		got := ""
 		if err == nil {
 			got = e.scheme + "://" + e.host

@@ -1,14 +1,17 @@
 package alibaba
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk"
@@ -21,9 +24,11 @@ import (
 
 // Limits of our calls.
 const (
-	apiVersion  = "2015-11-01"
 	callTimeout = 10 * time.Second // the SDK's own default for reading
 	maxAnswer   = 4 << 20          // bytes; a full page of messages is a few KiB
+	// idleTime is how long a connection is kept. Servers close theirs after a
+	// minute or so, and a report that meets that moment has no answer.
+	idleTime = 15 * time.Second
 )
 
 // client calls the marketplace's API through the SDK and keeps its traps away
@@ -35,19 +40,25 @@ const (
 //     regular expressions) and has no context: our transport replaces its own;
 //   - its errors hold the URL with the access key id and the signature: none of
 //     their text is passed on;
-//   - Success false with status 200 is no error to it.
+//   - Success false with status 200 is no error to it;
+//   - it could send again by itself what is not idempotent: that stays off.
 type client struct {
 	endpoint  endpoint
 	transport *transport
 
-	mu  sync.Mutex
-	sdk *sdk.Client // guarded by mu, like transport.ctx
-	err error       // why there is no sdk client
+	// turn is held by the one call under way; it guards sdk and transport. It
+	// is a channel so that waiting ends with the caller's context.
+	turn chan struct{}
+	sdk  *sdk.Client
+	err  error // why there is no sdk client
 }
 
 func newClient(c Config, e endpoint) *client {
-	t := &transport{base: http.DefaultTransport}
-	config := sdk.NewConfig().WithScheme(strings.ToUpper(e.scheme)).WithTimeout(callTimeout)
+	t := &transport{base: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: callTimeout, IdleConnTimeout: idleTime,
+	}}
+	config := sdk.NewConfig().WithScheme(strings.ToUpper(e.scheme)).WithTimeout(callTimeout).WithAutoRetry(false)
 	config.Transport = t
 	api, err := sdk.NewClientWithOptions(e.region, config,
 		credentials.NewAccessKeyCredential(c.AccessKeyID, c.AccessKeySecret))
@@ -55,14 +66,14 @@ func newClient(c Config, e endpoint) *client {
 		api.SetNoProxy("^$") // keeps the environment's from being compiled
 		api.SetCloseTrace(true)
 	}
-	return &client{endpoint: e, transport: t, sdk: api, err: err}
+	return &client{endpoint: e, transport: t, turn: make(chan struct{}, 1), sdk: api, err: err}
 }
 
 // call calls an API that changes at most what a repeat would change again, and
 // decodes the answer into out. Failures that a repeat may cure are
 // ErrUnavailable.
 func (c *client) call(ctx context.Context, api string, query map[string]string, out any) error {
-	body, err := c.do(ctx, api, query)
+	got, err := c.do(ctx, apiCall{api: marketAPI, action: api, endpoint: c.endpoint, query: query})
 	if err != nil {
 		return fmt.Errorf("alibaba: %s: %w", api, err)
 	}
@@ -70,41 +81,72 @@ func (c *client) call(ctx context.Context, api string, query map[string]string, 
 		Success any
 		Code    any
 	}
-	if err := json.Unmarshal(body, &status); err != nil {
+	if err := json.Unmarshal(got.body, &status); err != nil {
 		return fmt.Errorf("alibaba: %s: the answer is not JSON: %w", api, core.ErrUnavailable)
 	}
 	if status.Success != nil && status.Success != true && status.Success != "true" {
 		return fmt.Errorf("alibaba: %s: refused with code %.64v: %w", api, status.Code, core.ErrUnavailable)
 	}
-	if err := json.Unmarshal(body, out); err != nil {
+	if err := json.Unmarshal(got.body, out); err != nil {
 		return fmt.Errorf("alibaba: %s: unexpected answer: %w", api, core.ErrUnavailable)
 	}
 	return nil
 }
 
-func (c *client) do(ctx context.Context, api string, query map[string]string) (body []byte, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return nil, fmt.Errorf("the client cannot be made: %w", core.ErrInvalid)
+// version is a product of the gateway and the version of its actions.
+type version struct{ product, version string }
+
+// marketAPI is the API of both sites; the other one is in meterwire.go.
+var marketAPI = version{"Market", "2015-11-01"}
+
+// apiCall is one call: an action and its parameters, in the URL and the body.
+type apiCall struct {
+	api         version
+	action      string
+	endpoint    endpoint
+	query, form map[string]string
+}
+
+// answered is what came back of a call, whatever the SDK made of it.
+type answered struct {
+	// reached says that there was a connection, so that the marketplace may have
+	// acted even if it did not answer.
+	reached bool
+	status  int // 0 without an answer
+	body    []byte
+}
+
+// do makes one call. What came back is returned also beside an error.
+func (c *client) do(ctx context.Context, call apiCall) (got answered, err error) {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return answered{}, ctx.Err()
 	}
+	if c.err != nil {
+		return answered{}, fmt.Errorf("the client cannot be made: %w", core.ErrInvalid)
+	}
+	c.transport.ctx, c.transport.got = ctx, answered{}
 	defer func() {
+		got = c.transport.got
 		if recover() != nil {
-			body, err = nil, fmt.Errorf("the answer is not as documented: %w", core.ErrUnavailable)
+			err = fmt.Errorf("the answer is not as documented: %w", core.ErrUnavailable)
 		}
 	}()
+	if _, err := c.sdk.ProcessCommonRequest(call.request()); err != nil {
+		return got, scrub(ctx, err)
+	}
+	return got, nil
+}
+
+func (call apiCall) request() *requests.CommonRequest {
 	r := requests.NewCommonRequest()
-	r.Method, r.Scheme, r.Domain = http.MethodPost, c.endpoint.scheme, c.endpoint.host
-	r.Product, r.Version, r.ApiName = "Market", apiVersion, api
-	for k, v := range query {
-		r.QueryParams[k] = v
-	}
-	c.transport.ctx = ctx
-	resp, err := c.sdk.ProcessCommonRequest(r)
-	if err != nil {
-		return nil, scrub(ctx, err)
-	}
-	return resp.GetHttpContentBytes(), nil
+	r.Method, r.Scheme, r.Domain = http.MethodPost, call.endpoint.scheme, call.endpoint.host
+	r.Product, r.Version, r.ApiName = call.api.product, call.api.version, call.action
+	maps.Copy(r.QueryParams, call.query)
+	maps.Copy(r.FormParams, call.form)
+	return r
 }
 
 // scrub keeps of an error of the SDK what is safe to show.
@@ -121,36 +163,33 @@ func scrub(ctx context.Context, err error) error {
 	}
 }
 
-// transport adds to the SDK's requests what it cannot: a context and a limit on
-// the answer.
+// transport adds to the SDK's requests what it cannot: a context, a limit on
+// the answer, and the answer as it was.
 type transport struct {
 	base http.RoundTripper
 	ctx  context.Context //nolint:containedctx // of the one call under way; the SDK passes none on
+	got  answered        // by the one call under way
 }
 
-// RoundTrip sends r.
+// RoundTrip sends r and reads the whole answer.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(t.ctx)
-	stop := context.AfterFunc(r.Context(), cancel) // the SDK's timeout
-	resp, err := t.base.RoundTrip(r.WithContext(ctx))
+	defer cancel()
+	defer context.AfterFunc(r.Context(), cancel)() // the SDK's timeout
+	var reached atomic.Bool                        // a transport may still dial when it has returned
+	resp, err := t.base.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { reached.Store(true) },
+	})))
+	t.got.reached = t.got.reached || err == nil || reached.Load()
 	if err != nil {
-		stop()
-		cancel()
 		return nil, err
 	}
-	resp.Body = &body{io.LimitReader(resp.Body, maxAnswer), resp.Body, func() { stop(); cancel() }}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	_ = resp.Body.Close() // read to its end or given up
+	if err != nil {
+		return nil, err
+	}
+	t.got.status, t.got.body = resp.StatusCode, body
+	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
-}
-
-// body is an answer's body with a limit; closing it frees its context.
-type body struct {
-	io.Reader
-	closer io.Closer
-	done   func()
-}
-
-// Close closes the body.
-func (b *body) Close() error {
-	defer b.done()
-	return b.closer.Close()
 }

@@ -36,6 +36,32 @@
 //   - The samples answer success as the text "true", the type column says
 //     Boolean: key success_as_string chooses.
 //
+// # Metering
+//
+// Usage is reported with PushMeteringData (help.aliyun.com/zh/marketplace/
+// api-pushmeteringdata), in its version 2015-11-01 or, on the international
+// site, 2022-12-30: key metering.api. The rules are the same as far as they are
+// documented; those of the newer version are inferred from the older one.
+//
+//   - A record is units of one key and billing item of one instance, in a period
+//     longer than five minutes. Money is truncated there to two decimals per
+//     bill line.
+//   - Usage of an hour is taken until one minute before the next hour is over,
+//     of a product that is billed daily until 01:59 of the next day. What comes
+//     later, or was after the hour in which the instance ended, may be answered
+//     with success and is not billed.
+//   - There is no key that makes a repeat harmless, and no way to ask what is on
+//     file. Keys metering.on_ambiguous, on_server_error and batch say what may
+//     be presumed; the defaults never risk more than a person's attention, but
+//     for errors of servers, after which the notes on the protocol say to repeat.
+//   - One request of an instance a minute, 100 records a request, one product a
+//     request. Errors of the caller come with status 500.
+//
+// A record that ends without being accepted is due again, and so is reported
+// later under another period.
+//
+// # Receiving
+//
 // Receive verifies the token before it looks at anything else but the syntax,
 // so nothing in an event was ever unsigned.
 //

@@ -76,10 +76,14 @@ type Config struct {
 	Metering  Metering          `json:"metering"`
 }
 
-// Metering says what one metered unit is.
+// Metering says what one metered unit is. Without any key the listing is not
+// metered.
 type Metering struct {
 	Dimension  string `json:"dimension"`   // the API identifier of the dimension
 	UnitAmount string `json:"unit_amount"` // what one unit costs, a decimal in Currency
+	// WindowHours is how old usage may be, 2 to 24: 24 since July 2026, and less
+	// in pages and samples from before.
+	WindowHours int `json:"window_hours"`
 }
 
 // Model is the pricing model of a listing (Seller Guide "saas-pricing-models").
@@ -127,6 +131,7 @@ type Adapter struct {
 	urls  urlRules
 	certs *certCache
 	cloud cloud
+	meter *meter // nil if the listing is not metered
 }
 
 var (
@@ -156,6 +161,9 @@ func (a *Adapter) marketplace() core.Marketplace {
 	if a.cfg.Model != Subscription {
 		m.Completer = a
 	}
+	if a.meter != nil {
+		m.Meter = a.meter
+	}
 	if a.cfg.SQSQueueURL != "" {
 		m.Feed = &feed{listing: a.listing, queue: a.cfg.SQSQueueURL, sqs: a.cloud.sqs, now: a.now, log: a.log}
 	}
@@ -180,9 +188,13 @@ func open(s core.Settings) (*Adapter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("aws: listing %s: %w", s.Listing, err)
 	}
+	meter, err := newMeter(cfg, s.Listing, s.Now, cloud.metering)
+	if err != nil {
+		return nil, fmt.Errorf("aws: listing %s: %w", s.Listing, err)
+	}
 	a := &Adapter{
 		cfg: cfg, listing: s.Listing, now: s.Now, log: cmp.Or(s.Log, slog.New(slog.DiscardHandler)),
-		urls: newURLRules(cfg), certs: certs, cloud: cloud,
+		urls: newURLRules(cfg), certs: certs, cloud: cloud, meter: meter,
 	}
 	for _, key := range []string{cfg.EventAPIKey, cfg.EventAPIKeyPrevious} {
 		if key != "" {
@@ -206,6 +218,9 @@ func decodeConfig(raw json.RawMessage) (Config, error) {
 	cfg.Model = cmp.Or(cfg.Model, Subscription)
 	cfg.Identity = cmp.Or(cfg.Identity, ByLicense)
 	cfg.SigningCertChain = cmp.Or(cfg.SigningCertChain, chainLeaf)
+	if cfg.Metering.wanted() {
+		cfg.Metering.WindowHours = cmp.Or(cfg.Metering.WindowHours, mostWindowHours)
+	}
 	if len(cfg.SNSDomains) == 0 {
 		cfg.SNSDomains = []string{"amazonaws.com", "amazonaws.com.cn"}
 	}
@@ -240,6 +255,7 @@ func (c Config) validate(s core.Settings) error {
 		checkEach("sns_domains", c.SNSDomains, domain),
 		checkURL("endpoint", c.Endpoint),
 		checkURL("sqs_queue_url", c.SQSQueueURL),
+		c.Metering.validate(c.Currency),
 		check(s.Now != nil, "no clock"),
 	)
 }

@@ -12,7 +12,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	endpoint := metering(t)
+	endpoint := meteringService(t)
 	adaptertest.Run(t, adaptertest.Harness{
 		Open: func(tb testing.TB) core.Marketplace {
 			m, _ := market(tb, map[string]any{"endpoint": endpoint})

@@ -39,6 +39,17 @@
 // Listings from before that date which are told through SNS alone set identity
 // to "customer": their buyers keep one identity over all their licenses.
 //
+// Usage goes out through BatchMeterUsage (API Reference, 2026-07): one record
+// an hour of UTC for a license and a dimension, the first that comes, for good.
+// A record is sent as it was sealed, with the start of its hour as timestamp,
+// so that a repeat is recognized; what a repeat is answered is not settled
+// (Success by the reference, DuplicateRecord by a page for agents), and both
+// are understood. Usage is refused when it is 24 hours old, when its month is
+// over for six hours, and an hour after its agreement ended; whether Purchase
+// Agreement Ended or License Deprovisioned opens that hour differs from page to
+// page, so whichever comes first is to be taken for it. Not documented, and
+// avoided: usage of the future, and of the hour before an agreement began.
+//
 // Delivery is at least once and unordered everywhere, so facts are ranked by
 // the time that AWS stamped on them. EventBridge stamps whole seconds.
 package aws

@@ -94,8 +94,8 @@ func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// metering answers ResolveCustomer by token, as the service does.
-func metering(tb testing.TB) string {
+// meteringService answers ResolveCustomer by token, as the service does.
+func meteringService(tb testing.TB) string {
 	tb.Helper()
 	const ok = `{"CustomerAWSAccountId":"845735284135","LicenseArn":"` + license + `","ProductCode":"` + productCode + `"}`
 	answers := map[string]string{

@@ -131,7 +131,7 @@ func TestOnlyLicenseUpdatedActivates(t *testing.T) {
 
 func TestCustomersAreTheIdentityWhereToldSo(t *testing.T) {
 	t.Parallel()
-	m, _ := market(t, map[string]any{"endpoint": metering(t), "identity": "customer"})
+	m, _ := market(t, map[string]any{"endpoint": meteringService(t), "identity": "customer"})
 	ev := receive(t, m, readFixture(t, "register-legacy"))
 	if ev.Subject != "" || len(ev.Also) == 0 || ev.Also[0] != "customer:X01EXAMPLEX" || ev.Attributes["license_arn"] != license {
 		t.Errorf("Receive(legacy registration) = %+v, want the customer as the only identity", ev)
@@ -304,7 +304,7 @@ func FuzzReceiveQueued(f *testing.F) {
 }
 
 func FuzzReceiveRegistration(f *testing.F) {
-	m, _ := market(f, map[string]any{"endpoint": metering(f)})
+	m, _ := market(f, map[string]any{"endpoint": meteringService(f)})
 	for _, name := range []string{"register", "register-trial", "register-multipart", "register-multipart-cut", "register-bad-encoding"} {
 		cb := readFixture(f, name)
 		f.Add(cb.Header.Get("Content-Type"), cb.Body)

@@ -14,6 +14,7 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/money"
 	"cloudsettle/core/workspace"
 )
 
@@ -75,11 +76,6 @@ type Config struct {
 	Metering  Metering          `json:"metering"`
 }
 
-// Metering says what one unit of usage is worth.
-type Metering struct {
-	UnitAmount string `json:"unit_amount"`
-}
-
 // duration reads Go's notation of durations, such as "60s".
 type duration time.Duration
 
@@ -120,7 +116,7 @@ func Open(s core.Settings) (core.Marketplace, error) {
 	if err != nil {
 		return core.Marketplace{}, err
 	}
-	orders, err := newOrders(cfg, s.Now)
+	api, err := newOpenAPI(cfg, s.Now)
 	if err != nil {
 		return core.Marketplace{}, err
 	}
@@ -129,11 +125,11 @@ func Open(s core.Settings) (core.Marketplace, error) {
 	}
 	a := &Adapter{
 		cfg: cfg, listing: listing, publicURL: strings.TrimSuffix(s.PublicURL, "/"),
-		secrets: cfg.secrets(), zone: zone, orders: orders,
+		secrets: cfg.secrets(), zone: zone, orders: &orders{api},
 	}
 	return core.Marketplace{
 		Listing: listing,
-		Adapter: a, Completer: a,
+		Adapter: a, Completer: a, Meter: newMeter(s.Listing, cfg, api),
 	}, nil
 }
 
@@ -209,11 +205,10 @@ func (c Config) validate(s core.Settings) (*time.Location, error) {
 		fault(c.EncryptType != "1" && c.EncryptType != "2", "encrypt_type: %q is not 1 or 2", c.EncryptType),
 		fault(!c.MaxSkew.upTo(longestMaxSkew), "max_skew: not between 1s and %s", longestMaxSkew),
 		fault(!c.V1MaxSkew.upTo(longestV1MaxSkew), "v1_max_skew: not between 1s and %s", longestV1MaxSkew),
-		fault(len(c.Currency) != 3, "currency: %q is not three letters", c.Currency),
+		fault(!money.Currency(c.Currency).Valid(), "currency: %q is not three capital letters", c.Currency),
 		fault(c.OnRelease != workspace.SettleByWallet && c.OnRelease != workspace.Lock,
 			"on_release: %q is not %s or %s", c.OnRelease, workspace.SettleByWallet, workspace.Lock),
-		fault(!positive(c.Metering.UnitAmount),
-			"metering.unit_amount: %q is not a positive amount", c.Metering.UnitAmount),
+		c.Metering.validate(),
 		fault(!reachable(c.Endpoint, s.Dev), "endpoint: %q is not an https:// address", c.Endpoint),
 		fault(s.PublicURL == "", "public_url: missing"),
 		fault(s.Now == nil, "settings: no clock"),
@@ -241,13 +236,6 @@ func fault(wrong bool, format string, args ...any) error {
 // upTo reports whether d makes sense as a window and is not longer than limit.
 func (d duration) upTo(limit time.Duration) bool {
 	return time.Duration(d) >= time.Second && time.Duration(d) <= limit
-}
-
-// positive reports whether s is empty or a decimal above zero.
-func positive(s string) bool {
-	whole, fraction, _ := strings.Cut(s, ".")
-	digits := whole + fraction
-	return s == "" || strings.Trim(digits, "0123456789") == "" && strings.Trim(digits, "0") != ""
 }
 
 // reachable reports whether endpoint is empty or an address that may be called:

@@ -134,7 +134,7 @@ func TestCompleteFails(t *testing.T) {
 		{"WrongAccessKey", 401, `{"error_code":"APIGW.0301"}`, nil, core.ErrUnavailable},
 		{"TooOften", 406, `{"resultCode":"MKT.0250"}`, nil, core.ErrUnavailable},
 		{"NotJSON", 200, `<html>`, nil, core.ErrUnavailable},
-		{"TooLarge", 200, `{"resultMsg":"` + strings.Repeat("x", maxOrder) + `"}`, nil, core.ErrUnavailable},
+		{"TooLarge", 200, `{"resultMsg":"` + strings.Repeat("x", maxBody) + `"}`, nil, core.ErrUnavailable},
 		{"SuccessWithErrorStatus", 500, mockOrder, nil, core.ErrUnavailable},
 		{"Nothing", 200, `{"resultCode":"MKT.0000","orderInfo":null}`, nil, core.ErrInvalid},
 		{"AnotherOrder", 200, without(`"orderId":"CS1"`, `"orderId":"CS2"`), nil, core.ErrUnavailable},

@@ -41,8 +41,33 @@
 // version 1, below everything of version 2. Freezing and thawing have no order
 // but the signed timestamp, in milliseconds in both versions.
 //
+// # Usage push
+//
+// Charges of pay-per-use instances are pushed as whole units of a fixed amount
+// (pages 0070649410 and 0070649411, usage codes 0070649186). A record is sent
+// with the bytes it was sealed with; its id is its metering_sn, so one whose
+// answer was lost is sent again. What the sources leave open:
+//
+//   - Success means that a record was taken in. It is validated in the
+//     background, and what is dropped then shows in the seller's console only.
+//     So what would be dropped is refused here before it is sent, as far as it
+//     can be known: the life of the resource cannot.
+//   - How many records a call may have, 100 or 1000: metering.batch.
+//   - How many calls a second: metering.rate.
+//   - Whether usage_value is a string or a number: metering.usage_value.
+//   - How long usage is taken after the end of a subscription: no page says
+//     it in one sentence. metering.final_within.
+//   - Where a billing month begins: the pages of China bill in Beijing time, the
+//     others do not say. metering.time_zone.
+//   - The JSON keys of the list of abnormal records: read in any spelling. A
+//     list that cannot be read makes its call unknown, not accepted.
+//   - Pushing late is no error for 21 days; usage that comes more than two hours
+//     after the hour, or after 01:00, is billed a day later.
+//
 // # Not here
 //
-// Usage push, the directory synchronization of joint operation (own paths
-// below /produceAPI), licence products: getLicense is answered as unsupported.
+// The older usage push without metering_sn, packages that stop when they are
+// used up (nothing tells which package an instance has), the directory
+// synchronization of joint operation (own paths below /produceAPI), licence
+// products: getLicense is answered as unsupported.
 package huawei

@@ -76,6 +76,19 @@ func (s *Subscription) Known() bool { return s.Account != "" }
 // over, nor frozen, nor waiting for its activation or its last metering.
 func (s *Subscription) Live() bool { return s.Status == StatusActive }
 
+// StoppedAt is when we heard that s ends or has ended; zero while it goes on.
+func (s *Subscription) StoppedAt() time.Time {
+	if s.Status != StatusEnding && s.Status != StatusEnded {
+		return time.Time{}
+	}
+	for _, k := range []Kind{Ending, Ended} {
+		if f := s.newest(k); f != nil {
+			return f.SeenAt
+		}
+	}
+	return time.Time{}
+}
+
 // Attribute returns the newest value of a provider detail, or "".
 func (s *Subscription) Attribute(name string) string {
 	value, rank := "", ""

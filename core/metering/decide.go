@@ -10,21 +10,26 @@ const (
 
 // Answer decides what a verdict does to a record. resend says whether a record
 // that may be on file is sent again as it is; the marketplace's own rules.
+//
+// A record that may be on file never becomes Rejected or Expired: its units
+// would be due again, and billed twice. It stays Unknown until it is resolved.
 func Answer(r Record, v Result, resend bool, now time.Time) Record {
 	r.LastError = v.Detail
 	switch v.Verdict {
 	case OK, Same:
-		r.Status, r.ProviderID, r.LastError = Accepted, v.ProviderID, ""
+		r.Status, r.ProviderID, r.LastError, r.Doubt = Accepted, v.ProviderID, "", false
+		return r
 	case Duplicate:
-		r = duplicate(r, v)
+		return duplicate(r, v)
 	case Different:
 		r.Status, r.ProviderID = Conflict, v.ProviderID
+		return r
 	case Refused:
 		r.Status = Rejected
 	case OutOfTime:
 		r.Status = Expired
 	case MaybeTaken:
-		r.Status = Unknown
+		r.Status, r.Doubt = Unknown, true
 		if resend {
 			r = again(r, v, now)
 		}
@@ -32,21 +37,29 @@ func Answer(r Record, v Result, resend bool, now time.Time) Record {
 		r.Status = Sealed
 		r = again(r, v, now)
 	}
-	if !r.Status.Final() && !now.Before(r.Deadline) {
+	return r.Settle(now)
+}
+
+// Settle ends a record whose window is over, and keeps one open that may be on
+// file.
+func (r Record) Settle(now time.Time) Record {
+	if r.Status != Rejected && !now.Before(r.Deadline) {
 		r.Status = Expired
+	}
+	if r.Doubt && r.Status.Final() {
+		r.Status = Unknown
 	}
 	return r
 }
 
 // duplicate decides about a key that is on file with a quantity that the
 // marketplace does not tell. A record never changes after it was sealed, so if
-// it was sent before, what is on file is itself.
+// an earlier attempt may have been taken, what is on file is the record itself.
 func duplicate(r Record, v Result) Record {
-	if r.Attempts > 1 {
-		r.Status, r.ProviderID, r.LastError = Accepted, v.ProviderID, ""
-		return r
+	r.Status, r.ProviderID = Conflict, v.ProviderID
+	if r.Doubt {
+		r.Status, r.LastError, r.Doubt = Accepted, "", false
 	}
-	r.Status = Conflict
 	return r
 }
 

@@ -66,10 +66,13 @@ type Record struct {
 	Status   Status    `json:"status"`
 	Attempts int       `json:"attempts"`
 	// RetryAt is when it may be sent again; zero is at once.
-	RetryAt    time.Time `json:"retry_at,omitzero"`
-	SentAt     time.Time `json:"sent_at,omitzero"`
-	ProviderID string    `json:"provider_id,omitempty"` // the marketplace's id for it
-	LastError  string    `json:"last_error,omitempty"`
+	RetryAt time.Time `json:"retry_at,omitzero"`
+	SentAt  time.Time `json:"sent_at,omitzero"`
+	// Doubt says that an attempt got no answer: the record may be on file,
+	// whatever later attempts were told.
+	Doubt      bool   `json:"doubt,omitempty"`
+	ProviderID string `json:"provider_id,omitempty"` // the marketplace's id for it
+	LastError  string `json:"last_error,omitempty"`
 	// Subject and Attributes are what the marketplace knows the subscription by
 	// when the record was sealed; a record is sent as it was sealed.
 	Subject    string            `json:"subject"`

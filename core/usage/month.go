@@ -11,7 +11,7 @@ type Month int32
 // MonthOf returns the month of a day.
 func (d Day) Month() Month {
 	t := time.Unix(int64(d)*86400, 0).UTC()
-	return Month(t.Year()*12 + int(t.Month()) - 1) //nolint:gosec // years of four digits
+	return Month(t.Year()*12 + int(t.Month()) - 1) // #nosec -- years of four digits
 }
 
 // ParseMonth reads a month such as "2026-11".
@@ -20,7 +20,7 @@ func ParseMonth(s string) (Month, error) {
 	if err != nil {
 		return 0, fmt.Errorf("month %q: must be written as 2026-11", s)
 	}
-	return Month(t.Year()*12 + int(t.Month()) - 1), nil //nolint:gosec // likewise
+	return Month(t.Year()*12 + int(t.Month()) - 1), nil // #nosec -- likewise
 }
 
 // Days returns the days [from, to) of the month.
@@ -29,7 +29,7 @@ func (m Month) Days() (from, to Day) {
 	return dayNumber(first), dayNumber(first.AddDate(0, 1, 0))
 }
 
-func dayNumber(t time.Time) Day { return Day(t.Unix() / 86400) } //nolint:gosec // likewise
+func dayNumber(t time.Time) Day { return Day(t.Unix() / 86400) } // #nosec -- likewise
 
 // String returns the month, "2026-11".
 func (m Month) String() string { return fmt.Sprintf("%04d-%02d", int(m)/12, int(m)%12+1) }

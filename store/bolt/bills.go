@@ -26,7 +26,8 @@ func (r *reader) DailyBill(
 ) (settlement.DailyBill, error) {
 	value, err := lookupIn(r, dailyBills, day, string(id))
 	if err != nil || value == nil {
-		return settlement.DailyBill{}, missing(err, "daily bill", string(settlement.DailyBillID(id, day)))
+		bill := string(settlement.DailyBillID(id, day))
+		return settlement.DailyBill{}, missing(err, "daily bill", bill)
 	}
 	b, err := decodeDailyBill(value)
 	if err != nil {
@@ -172,7 +173,8 @@ func (t *txn) AddDailyBill(_ context.Context, b settlement.DailyBill) error {
 	if err != nil {
 		return err
 	}
-	return putIn(t, dailyBillsByAccount, what, nothing, b.Day, string(b.BillingAccount), string(b.Workspace))
+	return putIn(t, dailyBillsByAccount, what, nothing,
+		b.Day, string(b.BillingAccount), string(b.Workspace))
 }
 
 func errBillID(id settlement.BillID) error {
@@ -188,7 +190,8 @@ func (r *reader) MonthlyBill(
 ) (settlement.MonthlyBill, error) {
 	value, err := lookupIn(r, monthlyBills, m, string(id), string(c))
 	if err != nil || value == nil {
-		return settlement.MonthlyBill{}, missing(err, "monthly bill", string(settlement.MonthlyBillID(id, m, c)))
+		bill := string(settlement.MonthlyBillID(id, m, c))
+		return settlement.MonthlyBill{}, missing(err, "monthly bill", bill)
 	}
 	b, err := decodeJSON[settlement.MonthlyBill](value)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"cloudsettle/core/ledger"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/metering"
+	"cloudsettle/core/money"
 	"cloudsettle/core/pricing"
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
@@ -178,8 +179,7 @@ func (c *checker) billing() {
 	})
 	each(c, monthlyBills, decodeJSON[settlement.MonthlyBill], func(settlement.MonthlyBill) {})
 	each(c, settlementRuns, decodeJSON[core.SettlementRun], func(core.SettlementRun) {})
-	each(c, ledgerHeads, decodeHead, func(ledger.Head) {})
-	each(c, ledgerTransactions, decodeTransaction, func(ledger.Transaction) {})
+	c.ledgers()
 	each(c, funds, decodeJSON[settlement.Fund], func(f settlement.Fund) {
 		if f.Owner != "" {
 			c.expect(fundsByOwner, "", f.Owner, f.ID)
@@ -187,6 +187,30 @@ func (c *checker) billing() {
 	})
 	each(c, meterAccounts, decodeMeterAccount, func(metering.Account) {})
 	each(c, meterRecords, decodeMeterRecord, c.meterRecord)
+}
+
+// ledgers checks that a book has as many transactions as its head says. That
+// they are a chain is for the ledger to prove.
+func (c *checker) ledgers() {
+	type book struct {
+		owner    string
+		currency money.Currency
+	}
+	length := map[book]uint64{}
+	each(c, ledgerTransactions, decodeTransaction, func(t ledger.Transaction) {
+		length[book{t.Owner, t.Currency}]++
+	})
+	each(c, ledgerHeads, decodeHead, func(h ledger.Head) {
+		b := book{h.Owner, h.Currency}
+		if length[b] != h.Seq {
+			c.report(fmt.Errorf("the ledger of %q in %s is at %d and has %d transactions: %w",
+				h.Owner, h.Currency, h.Seq, length[b], errCorrupt))
+		}
+		delete(length, b)
+	})
+	for b := range length {
+		c.report(fmt.Errorf("the ledger of %q in %s has no head: %w", b.owner, b.currency, errCorrupt))
+	}
 }
 
 func (c *checker) meterRecord(r metering.Record) {

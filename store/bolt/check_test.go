@@ -2,13 +2,19 @@ package bolt_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
 	"cloudsettle/core"
+	"cloudsettle/core/ledger"
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/metering"
+	"cloudsettle/core/settlement"
+	"cloudsettle/core/usage"
 	"cloudsettle/store/bolt"
 )
 
@@ -33,6 +39,35 @@ func TestCheckFindsDamage(t *testing.T) {
 			value := b.Get([]byte("sub_1"))
 			return b.Put([]byte("sub_1"), value[:len(value)-1])
 		}, `subscriptions "sub_1"`},
+		"usage is open that is not there": {func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("usage_open")).Put([]byte("\x80\x00\x00\x00ws_1"), []byte{})
+		}, "usage_open has 2 entries, want 1"},
+		"usage is cut": {func(tx *bbolt.Tx) error {
+			months := tx.Bucket([]byte("usage"))
+			name, _ := months.Cursor().First()
+			key, value := months.Bucket(name).Cursor().First()
+			return months.Bucket(name).Put(key, value[:len(value)-1])
+		}, "usage "},
+		"an account's bill is lost": {func(tx *bbolt.Tx) error {
+			b := tx.Bucket([]byte("daily_bills_by_account"))
+			key, _ := b.Cursor().First()
+			return b.Delete(key)
+		}, "daily_bills_by_account misses"},
+		"a record waits no more": {func(tx *bbolt.Tx) error {
+			b := tx.Bucket([]byte("meter_pending"))
+			key, _ := b.Cursor().First()
+			return b.Delete(key)
+		}, "meter_pending leads from"},
+		"a period is taken by another": {func(tx *bbolt.Tx) error {
+			b := tx.Bucket([]byte("meter_records_by_period"))
+			key, _ := b.Cursor().First()
+			return b.Put(key, []byte("mr_2"))
+		}, `to "mr_2", want "mr_1"`},
+		"a transaction is lost": {func(tx *bbolt.Tx) error {
+			b := tx.Bucket([]byte("ledger_transactions"))
+			key, _ := b.Cursor().First()
+			return b.Delete(key)
+		}, "is at 2 and has 1 transactions"},
 		"nothing": {func(*bbolt.Tx) error { return nil }, ""},
 	} {
 		path := place(t)
@@ -41,9 +76,12 @@ func TestCheckFindsDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
-			return tx.PutSubscription(ctx, marketplace.Subscription{ID: "sub_1", Listing: "aws-main", Subject: "l-1"})
+			return writeSome(ctx, tx)
 		})
-		if err != nil || s.Close() != nil {
+		_, errUsage := s.AppendUsage(t.Context(), []usage.Entry{{
+			Day: 20_778, Sample: usage.Sample{Workspace: "ws_1", Item: "logs", Hour: time.Unix(0, 0)},
+		}})
+		if err != nil || errUsage != nil || s.Close() != nil {
 			t.Fatal(err)
 		}
 		if err := inFile(path, c.damage); err != nil {
@@ -57,4 +95,18 @@ func TestCheckFindsDamage(t *testing.T) {
 			t.Errorf("%s: Check() = %q, want %q in it", name, got, c.want)
 		}
 	}
+}
+
+// writeSome writes a record of each kind that has an index.
+func writeSome(ctx context.Context, tx core.Tx) error {
+	head, first, err := ledger.Head{Owner: "ba_1", Currency: "CNY"}.Post(ledger.Transaction{
+		Postings: []ledger.Posting{{Account: ledger.Cash, Micros: 1}, {Account: ledger.External, Micros: -1}},
+	})
+	next, second, errNext := head.Post(first)
+	return errors.Join(err, errNext, tx.AppendLedger(ctx, first, head), tx.AppendLedger(ctx, second, next),
+		tx.PutSubscription(ctx, marketplace.Subscription{ID: "sub_1", Listing: "aws-main", Subject: "l-1"}),
+		tx.AddDailyBill(ctx, settlement.DailyBill{
+			ID: settlement.DailyBillID("ws_1", 1), Workspace: "ws_1", Day: 1, BillingAccount: "ba_1",
+		}),
+		tx.PutMeterRecord(ctx, metering.Record{ID: "mr_1", Subscription: "sub_1", Dimension: "fee", Status: metering.Sealed}))
 }

@@ -125,11 +125,11 @@ func (u *unpacker) micros() money.Micros { return money.Micros(u.int()) }
 // int32 reads a number of at most 32 bits.
 func (u *unpacker) int32() int32 {
 	v := u.int()
-	if int64(int32(v)) != v { //nolint:gosec // this is the check
+	if int64(int32(v)) != v { // #nosec -- this is the check
 		u.fail()
 		return 0
 	}
-	return int32(v) //nolint:gosec // checked
+	return int32(v) // #nosec -- checked
 }
 
 // decimal reads what appendQuantity wrote.

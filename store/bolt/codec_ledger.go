@@ -27,7 +27,9 @@ func decodeHead(value []byte) (ledger.Head, error) {
 	if err != nil {
 		return ledger.Head{}, err
 	}
-	h := ledger.Head{Owner: u.string(), Currency: money.Currency(u.string()), Seq: u.uint(), Hash: u.hash()}
+	h := ledger.Head{
+		Owner: u.string(), Currency: money.Currency(u.string()), Seq: u.uint(), Hash: u.hash(),
+	}
 	h.Rev = h.Seq
 	h.Balances = list(u, leastDeduction, func(u *unpacker) ledger.Balance {
 		return ledger.Balance{Account: ledger.Account(u.string()), Micros: u.micros()}

@@ -27,8 +27,8 @@ func decodeMeterAccount(value []byte) (metering.Account, error) {
 		return metering.Account{}, err
 	}
 	a := metering.Account{
-		Rev: u.uint(), Subscription: marketplace.SubscriptionID(u.string()), Currency: money.Currency(u.string()),
-		UnitAmount: u.micros(), Charged: u.micros(), Accepted: u.int(), InFlight: u.int(), Lost: u.int(),
+		Rev: u.uint(), Subscription: marketplace.SubscriptionID(u.string()),
+		Currency: money.Currency(u.string()), UnitAmount: u.micros(), Charged: u.micros(), Accepted: u.int(), InFlight: u.int(), Lost: u.int(),
 	}
 	if err := u.done(); err != nil {
 		return metering.Account{}, err
@@ -55,6 +55,7 @@ func appendMeterRecord(dst []byte, r *metering.Record, rev uint64) []byte {
 	dst = binary.AppendVarint(dst, int64(r.Attempts))
 	dst = appendTime(dst, r.RetryAt)
 	dst = appendTime(dst, r.SentAt)
+	dst = appendBool(dst, r.Doubt)
 	dst = appendString(dst, r.ProviderID)
 	dst = appendString(dst, r.LastError)
 	dst = appendString(dst, r.Subject)
@@ -74,7 +75,7 @@ func decodeMeterRecord(value []byte) (metering.Record, error) {
 		PeriodStart: u.time(), PeriodEnd: u.time(), Units: u.int(), UnitAmount: u.micros(),
 		Currency: money.Currency(u.string()), Deadline: u.time(), SealedAt: u.time(),
 		Status: metering.Status(u.string()), Attempts: int(u.int()), RetryAt: u.time(), SentAt: u.time(),
-		ProviderID: u.string(), LastError: u.string(), Subject: u.string(), Account: u.string(),
+		Doubt: u.bool(), ProviderID: u.string(), LastError: u.string(), Subject: u.string(), Account: u.string(),
 		Attributes: u.attributes(),
 	}
 	if err := u.done(); err != nil {

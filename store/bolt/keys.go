@@ -172,12 +172,12 @@ func appendKey(dst []byte, parts ...string) ([]byte, bool) {
 
 // appendPeriod appends a day or a month to a key, so that keys sort by time.
 func appendPeriod[P ~int32](dst []byte, p P) []byte {
-	return binary.BigEndian.AppendUint32(dst, uint32(p)^1<<31) //nolint:gosec // the sign is turned round
+	return binary.BigEndian.AppendUint32(dst, uint32(p)^1<<31) // #nosec -- the sign is turned round
 }
 
 // periodOf reads what appendPeriod appended.
 func periodOf[P ~int32](key []byte) P {
-	return P(binary.BigEndian.Uint32(key) ^ 1<<31) //nolint:gosec // likewise
+	return P(binary.BigEndian.Uint32(key) ^ 1<<31) // #nosec -- likewise
 }
 
 // periodSize is what appendPeriod appends, in bytes.

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -14,7 +13,7 @@ import (
 type overlay struct {
 	ops []op
 	// index finds ops by bucket and key once there are too many to look through.
-	index map[string]int
+	index opIndex
 	// touched has a bit for each bucket with writes: a settlement scans buckets
 	// that it does not write to between thousands of writes to others.
 	touched uint64
@@ -35,16 +34,17 @@ type op struct {
 const maxUnindexed = 24
 
 // maxKept is how many ops' memory is kept from one call to the next. A bulk
-// deletion may have had a hundred times more.
-const maxKept = 4096
+// deletion may have had ten times more; a chunk of a settlement has as many.
+const maxKept = 1 << 15
 
 // reset forgets all writes.
 func (o *overlay) reset() {
 	clear(o.ops)
-	o.ops, o.index, o.touched = o.ops[:0], nil, 0
+	o.ops, o.touched = o.ops[:0], 0
 	if cap(o.ops) > maxKept {
 		o.ops = nil
 	}
+	o.index.reset()
 }
 
 // set records a write; a later one to the same key takes its place.
@@ -55,38 +55,25 @@ func (o *overlay) set(b bucket, key, value []byte) {
 	}
 	o.ops = append(o.ops, op{b, key, value})
 	o.touched |= 1 << b
-	o.note(len(o.ops) - 1)
+	switch n := len(o.ops); {
+	case n == maxUnindexed+1:
+		o.index.rebuild(o.ops)
+	case n > maxUnindexed:
+		o.index.add(o.ops)
+	}
 }
 
 // find returns the position of the write to key, or -1.
 func (o *overlay) find(b bucket, key []byte) int {
-	if o.index != nil {
-		var name [maxKey + 1]byte
-		if at, ok := o.index[string(append(append(name[:0], byte(b)), key...))]; ok {
-			return at
-		}
-		return -1
+	if len(o.ops) > maxUnindexed {
+		return o.index.find(o.ops, b, key)
 	}
 	for i := range o.ops {
-		if o.ops[i].bucket == b && bytes.Equal(o.ops[i].key, key) {
+		if o.ops[i].is(b, key) {
 			return i
 		}
 	}
 	return -1
-}
-
-// note adds the op at a position to the index, and builds it when it is time.
-func (o *overlay) note(at int) {
-	if o.index == nil {
-		if len(o.ops) <= maxUnindexed {
-			return
-		}
-		o.index = make(map[string]int, 4*maxUnindexed)
-		at = 0
-	}
-	for ; at < len(o.ops); at++ {
-		o.index[string(append([]byte{byte(o.ops[at].bucket)}, o.ops[at].key...))] = at
-	}
 }
 
 // within returns the writes to keys of b that begin with prefix, by key.
@@ -100,23 +87,39 @@ func (o *overlay) within(b bucket, prefix []byte) []op {
 			found = append(found, w)
 		}
 	}
-	slices.SortFunc(found, compareOps)
+	if !slices.IsSortedFunc(found, compareKeys) {
+		slices.SortFunc(found, compareKeys)
+	}
 	return found
 }
 
 // flush writes everything to the transaction, in the order of its trees so
 // that neighbouring keys find their page at hand.
 func (o *overlay) flush(in *opened) error {
-	if len(o.ops) > maxUnindexed {
-		slices.SortFunc(o.ops, compareOps)
+	if len(o.ops) <= maxUnindexed {
+		return flushOps(in, o.ops)
 	}
-	for _, w := range o.ops {
-		if err := w.apply(in.bucket(w.bucket)); err != nil {
+	for b := range bucket(numBuckets) {
+		if o.touched&(1<<b) == 0 {
+			continue
+		}
+		if err := flushOps(in, o.within(b, nil)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func flushOps(in *opened, ops []op) error {
+	for i := range ops {
+		if err := ops[i].apply(in.bucket(ops[i].bucket)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *op) is(b bucket, key []byte) bool { return w.bucket == b && bytes.Equal(w.key, key) }
 
 func (w op) apply(b *bbolt.Bucket) error {
 	if w.value == nil {
@@ -125,9 +128,7 @@ func (w op) apply(b *bbolt.Bucket) error {
 	return b.Put(w.key, w.value)
 }
 
-func compareOps(a, b op) int {
-	return cmp.Or(cmp.Compare(a.bucket, b.bucket), bytes.Compare(a.key, b.key))
-}
+func compareKeys(a, b op) int { return bytes.Compare(a.key, b.key) }
 
 // arena hands out memory that lasts until the group is committed: bbolt keeps
 // the slices it is given and reads them only then.

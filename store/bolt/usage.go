@@ -298,12 +298,13 @@ func (r *reader) UsageDays(_ context.Context, from, to usage.Day) iter.Seq2[usag
 			yield(0, errOver)
 			return
 		}
-		for day := from; day < to; day++ { // from is only where to look
+		for day := from; day < to; day++ {
 			next, found := r.firstFrom(usageOpen, appendPeriod(nil, day))
 			if !found {
 				return
 			}
-			if day = periodOf[usage.Day](next); day >= to || !yield(day, nil) {
+			day = periodOf[usage.Day](next) // passes over the days between
+			if day >= to || !yield(day, nil) {
 				return
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,15 +18,11 @@ import (
 // the suite may close the store before that.
 type Opener func(t *testing.T) core.Store
 
-// promise is one thing that every store keeps.
-type promise struct {
-	name string
-	test func(*testing.T, core.Store)
-}
-
 // Run checks every promise that a store keeps while it is open.
 func Run(t *testing.T, open Opener) {
-	for _, p := range append(generalPromises(), billingPromises()...) {
+	for _, p := range slices.Concat(
+		ofTransactions(), ofValues(), ofScans(), ofNouns(), ofMoney(),
+	) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			s := open(t)
@@ -37,8 +34,13 @@ func Run(t *testing.T, open Opener) {
 	}
 }
 
-// generalPromises are the promises about transactions, records and scans.
-func generalPromises() []promise {
+// promise is one thing that every store does.
+type promise struct {
+	name string
+	test func(*testing.T, core.Store)
+}
+
+func ofTransactions() []promise {
 	return []promise{
 		{"ReadYourWrites", readYourWrites},
 		{"RollbackLeavesNothing", rollbackLeavesNothing},
@@ -58,7 +60,11 @@ func generalPromises() []promise {
 		{"CloseWaits", closeWaits},
 		{"ClosedIsErrUnavailable", closedIsUnavailable},
 		{"ModelAgrees", modelAgrees},
+	}
+}
 
+func ofValues() []promise {
+	return []promise{
 		{"NotFoundIsErrNotFound", notFound},
 		{"AllFieldsReturn", allFieldsReturn},
 		{"ValuesAreCopies", valuesAreCopies},
@@ -67,7 +73,11 @@ func generalPromises() []promise {
 		{"EmptyAndNilAreSame", emptyAndNil},
 		{"AnyUTF8", anyUTF8},
 		{"KeysAreChecked", keysAreChecked},
+	}
+}
 
+func ofScans() []promise {
+	return []promise{
 		{"ScanOrderIsByteOrder", scanOrder},
 		{"ScanSeesOwnWrites", scanSeesOwnWrites},
 		{"ScanBreakReleases", scanBreakReleases},
@@ -75,28 +85,31 @@ func generalPromises() []promise {
 		{"ListsNarrow", listsNarrow},
 		{"JournalIsNewestFirst", journalNewestFirst},
 		{"RejectionsAreBounded", rejectionsBounded},
+	}
+}
 
+func ofNouns() []promise {
+	return []promise{
 		{"NamesAreUnique", namesAreUnique},
 		{"NamesFollowTheSubscription", namesFollow},
 		{"LoginsAreUnique", loginsAreUnique},
 		{"OneBindingHolds", oneBindingHolds},
 		{"LeaseExpires", leaseExpires},
-	}
-}
-
-// billingPromises are the promises about usage, bills, ledgers and metering.
-func billingPromises() []promise {
-	return []promise{
 		{"AppendUsageTwiceIsOnce", appendUsageTwice},
 		{"UsageKeepsTheLastQuantity", usageKeepsLast},
 		{"UsageBelongsToItsDay", usageBelongs},
 		{"UsageRevisionCountsChanges", usageRevisions},
 		{"SealedUsageStays", sealedStays},
 		{"SealIsOfARevision", sealIsOfARevision},
+		{"SealCutsOff", sealCutsOff},
 		{"UsageIsScannedByWorkspace", usageScan},
 		{"UsageDaysWaitUntilSealed", usageDays},
 		{"BadUsageStoresNothing", badUsage},
+	}
+}
 
+func ofMoney() []promise {
+	return []promise{
 		{"PriceBooksAreInsertOnly", pricesAreInsertOnly},
 		{"DailyBillsAreInsertOnly", dailyBillsAreInsertOnly},
 		{"DailyBillsAreListed", dailyBillsAreListed},

@@ -3,8 +3,10 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,6 +229,43 @@ func sealIsOfARevision(t *testing.T, s core.Store) {
 		return tx.SealUsage(ctx, "", today, 1)
 	})
 	wantErr(t, "SealUsage of no workspace", err, core.ErrInvalid)
+}
+
+// sealCutsOff: whatever is reported while a record is sealed is either in what
+// was billed or late; nothing is in neither.
+func sealCutsOff(t *testing.T, s core.Store) {
+	var accepted, late atomic.Int64
+	var billed usage.Record
+	appendUsage(t, s, []usage.Verdict{usage.Accepted}, sample("first", 0, "1"))
+	each(writers, func(i int) {
+		if i == writers/2 {
+			rec, err := core.InTx(t.Context(), s, func(ctx context.Context, tx core.Tx) (usage.Record, error) {
+				rec, err := tx.UsageOf(ctx, "ws_1", today)
+				return rec, firstOf(err, tx.SealUsage(ctx, "ws_1", today, rec.Rev))
+			})
+			if err != nil {
+				t.Errorf("seal what was read in the same transaction = %v", err)
+			}
+			billed = rec
+			return
+		}
+		for hour := range 4 {
+			verdicts, err := s.AppendUsage(t.Context(), on(today, sample(fmt.Sprintf("item-%d", i), hour, "1")))
+			switch {
+			case err != nil:
+				t.Errorf("AppendUsage() = %v", err)
+			case verdicts[0] == usage.Accepted:
+				accepted.Add(1)
+			case verdicts[0] == usage.Late:
+				late.Add(1)
+			}
+		}
+	})
+	stored := usageOf(t, s, "ws_1", today)
+	if accepted.Load()+late.Load() != 4*(writers-1) || int64(len(stored.Samples)) != 1+accepted.Load() {
+		t.Errorf("%d accepted, %d late, %d stored, want all accounted for", accepted.Load(), late.Load(), len(stored.Samples))
+	}
+	wantSamples(t, stored, billed.Samples...)
 }
 
 func usageScan(t *testing.T, s core.Store) {

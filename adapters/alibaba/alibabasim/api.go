@@ -15,6 +15,7 @@ import (
 // The gateway's rules for signed calls.
 const (
 	apiVersion  = "2015-11-01"
+	intlVersion = "2022-12-30" // of the international site, for metering
 	clockWindow = 15 * time.Minute
 	maxNonces   = 100_000 // then those out of the window are dropped
 	maxForm     = 4 << 20
@@ -47,6 +48,10 @@ func (s *Simulator) serveAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.misbehave(w, r) {
+		return
+	}
+	if r.Form.Get("Action") == pushMeteringData {
+		s.servePush(w, r)
 		return
 	}
 	answer, e := s.callAPI(r.Form)
@@ -83,7 +88,7 @@ func (s *Simulator) authenticate(r *http.Request) *apiError {
 		return bad("SignatureDoesNotMatch", "Specified signature does not match our calculation.")
 	case !s.fresh(f.Get("SignatureNonce"), at):
 		return bad("SignatureNonceUsed", "Specified signature nonce was used already.")
-	case f.Get("Version") != apiVersion:
+	case f.Get("Version") != apiVersion && (f.Get("Version") != intlVersion || !s.listing.international()):
 		return bad("InvalidVersion", "Specified parameter Version is not valid.")
 	}
 	return nil
@@ -141,6 +146,9 @@ func (s *Simulator) take(which func(*APIFaults) *int) bool {
 }
 
 func (s *Simulator) callAPI(f url.Values) (map[string]any, *apiError) {
+	if f.Get("Version") != apiVersion {
+		return nil, &apiError{http.StatusNotFound, "InvalidAction.NotFound", "Specified api is not found."}
+	}
 	switch f.Get("Action") {
 	case "DescribeFailedNotifications":
 		return s.describeFailedNotifications(f)

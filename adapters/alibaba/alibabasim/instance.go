@@ -16,18 +16,20 @@ const (
 
 // Instance is what the marketplace knows of one purchase.
 type Instance struct {
-	ID          string            `json:"instance_id"` // the orderBizId
-	AliUID      string            `json:"ali_uid"`
-	OrderID     string            `json:"order_id"`
-	ProductCode string            `json:"product_code"`
-	SKU         string            `json:"sku"`
-	Trial       bool              `json:"trial"`
-	Status      string            `json:"status"`
-	Renewed     bool              `json:"renewed,omitempty"`
-	Refunded    bool              `json:"refunded,omitempty"`
-	ExpiresOn   time.Time         `json:"expires_on,omitzero"` // zero: pay-as-you-go
-	Items       map[string]string `json:"items,omitempty"`
-	CreatedAt   time.Time         `json:"created_at"`
+	ID          string    `json:"instance_id"` // the orderBizId
+	AliUID      string    `json:"ali_uid"`
+	OrderID     string    `json:"order_id"`
+	ProductCode string    `json:"product_code"`
+	SKU         string    `json:"sku"`
+	Trial       bool      `json:"trial"`
+	Status      string    `json:"status"`
+	Renewed     bool      `json:"renewed,omitempty"`
+	Refunded    bool      `json:"refunded,omitempty"`
+	ExpiresOn   time.Time `json:"expires_on,omitzero"` // zero: pay-as-you-go
+	// EndedAt is when it expired or was released; zero while it is open.
+	EndedAt   time.Time         `json:"ended_at,omitzero"`
+	Items     map[string]string `json:"items,omitempty"`
+	CreatedAt time.Time         `json:"created_at"`
 
 	// What the seller answered to createInstance.
 	SellerID    string            `json:"seller_id,omitempty"`
@@ -61,10 +63,11 @@ func (i *Instance) allows(action string, now time.Time) string {
 
 // happens applies a callback's statement to what the marketplace believes.
 // Nothing happens to a released instance any more.
-func (i *Instance) happens(m message, zone *time.Location) {
+func (i *Instance) happens(m message, zone *time.Location, now time.Time) {
 	if i.Status == Closed {
 		return
 	}
+	defer i.ends(now)
 	switch m.action {
 	case renewInstance:
 		i.Status, i.Trial, i.Renewed = Opened, false, true
@@ -80,6 +83,16 @@ func (i *Instance) happens(m message, zone *time.Location) {
 		i.Status = Opened
 	case releaseInstance:
 		i.Status, i.Refunded = Closed, m.values["isRefund"] == "true"
+	}
+}
+
+// ends keeps when the instance stopped being open.
+func (i *Instance) ends(now time.Time) {
+	switch over := i.Status == Expired || i.Status == Closed; {
+	case !over:
+		i.EndedAt = time.Time{}
+	case i.EndedAt.IsZero():
+		i.EndedAt = now.UTC()
 	}
 }
 

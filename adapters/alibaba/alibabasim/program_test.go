@@ -126,7 +126,8 @@ type bench struct {
 	confirmed chan struct{}
 }
 
-func newBench(t *testing.T, site string, cfg sim.Config) *bench {
+// newBench returns a bench with a usual configuration; change edits it.
+func newBench(t *testing.T, site string, cfg sim.Config, change ...func(map[string]any)) *bench {
 	t.Helper()
 	b := &bench{
 		clock:     &clock{t: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)},
@@ -147,11 +148,15 @@ func newBench(t *testing.T, site string, cfg sim.Config) *bench {
 	}))
 	t.Cleanup(simServer.Close)
 
-	raw, err := json.Marshal(map[string]any{
+	listing := map[string]any{
 		"provider": "alibaba", "site": site, "product_code": "cmgj00012345", "spi_key": "test-isv-key-0001",
 		"spi_key_previous": "test-isv-key-0000", "access_key_id": "test-ak", "access_key_secret": "test-sk",
 		"endpoint": simServer.URL,
-	})
+	}
+	for _, edit := range change {
+		edit(listing)
+	}
+	raw, err := json.Marshal(listing)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func rpcSignature(method string, values url.Values, secret string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// percent encodes as RFC 3986 does.
+// percent encodes as RFC 3986 does; net/url differs from that in the space.
 func percent(s string) string {
-	return strings.NewReplacer("+", "%20", "*", "%2A", "%7E", "~").Replace(url.QueryEscape(s))
+	return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
 }

@@ -38,6 +38,7 @@ type Simulator struct {
 	stuck        []sim.Delivery       // production messages without attempts left
 	nonces       map[string]time.Time // of API calls
 	api          APIFaults
+	metering     meteringState
 	lastOrder    int64
 	lastInstance int64
 }
@@ -59,7 +60,12 @@ type listing struct {
 	AccessKeyID     string `json:"access_key_id"`
 	AccessKeySecret string `json:"access_key_secret"`
 	TimeZone        string `json:"time_zone"`
-	zone            *time.Location
+	Metering        struct {
+		Key    string `json:"key"`
+		Assist string `json:"assist"`
+		Cycle  string `json:"cycle"`
+	} `json:"metering"`
+	zone *time.Location
 }
 
 func (l listing) international() bool { return l.Site == "intl" }
@@ -85,7 +91,7 @@ func New(cfg sim.Config) (sim.Simulator, error) {
 	s := &Simulator{
 		cfg: cfg, listing: l, sender: sim.NewSender(cfg), wall: time.Now, key: l.SPIKey,
 		rnd:       rand.New(rand.NewPCG(cfg.Seed, 1)), // #nosec -- repeatable on purpose
-		instances: map[string]*Instance{}, nonces: map[string]time.Time{},
+		instances: map[string]*Instance{}, nonces: map[string]time.Time{}, metering: newMeteringState(),
 	}
 	s.handler = s.routes()
 	return s, nil
@@ -119,6 +125,8 @@ func (s *Simulator) routes() http.Handler {
 	mux.HandleFunc("POST /_sim/orders", s.postOrder)
 	mux.HandleFunc("POST /_sim/orders/{id}/{action}", s.postAction)
 	mux.HandleFunc("POST /_sim/faults", s.postFaults)
+	mux.HandleFunc("GET /_sim/metering", s.getMetering)
+	mux.HandleFunc("POST /_sim/metering/faults", s.postMeteringFaults)
 	mux.HandleFunc("POST /_sim/rotate-key", s.postRotateKey)
 	mux.HandleFunc("POST /_sim/retry", s.postRetry)
 	mux.HandleFunc("POST /buy", s.postBuy)
@@ -262,7 +270,7 @@ func (s *Simulator) happens(m message) {
 		return
 	}
 	if i != nil {
-		i.happens(m, s.listing.zone)
+		i.happens(m, s.listing.zone, s.cfg.Now())
 	}
 }
 

@@ -34,16 +34,37 @@ type Agreement struct {
 	Status     string    `json:"status"`
 	Replaced   bool      `json:"replaced,omitempty"`
 	Registered bool      `json:"registered,omitempty"`
+	// ActivatedAt and EndedAt bound the usage that is accepted.
+	ActivatedAt time.Time `json:"activated_at,omitzero"`
+	EndedAt     time.Time `json:"ended_at,omitzero"`
+}
+
+// become changes the status. An end is as of the first word of it; whoever
+// subscribes again has not ended.
+func (a *Agreement) become(status string, now time.Time) {
+	a.Status = status
+	switch {
+	case status == Active:
+		a.EndedAt = time.Time{}
+		if a.ActivatedAt.IsZero() {
+			a.ActivatedAt = now.UTC()
+		}
+	case status != Pending && a.EndedAt.IsZero():
+		a.EndedAt = now.UTC()
+	}
 }
 
 // Params are what a caller fixes of an event; the rest gets defaults.
 type Params map[string]string
 
 // licenseIssuer is the account in license ARNs.
-const licenseIssuer = "294406891311" // as in the API Reference
+const (
+	licenseIssuer = "294406891311" // as in the API Reference
+	licensePrefix = "arn:aws:license-manager::" + licenseIssuer + ":license:"
+)
 
 func (a *Agreement) licenseARN() string {
-	return "arn:aws:license-manager::" + licenseIssuer + ":license:" + a.License
+	return licensePrefix + a.License
 }
 
 // documentedARN is the other spelling, which the Seller Guide prints in events.

@@ -53,7 +53,7 @@ func (s *Simulator) mint(a *Agreement) string {
 // maxRequest bounds the body of a call to a service.
 const maxRequest = 1 << 20
 
-// apiError is an error of an AWS service.
+// apiError is an error of an AWS service; status 0 is an answer that gets lost.
 type apiError struct {
 	status  int
 	kind    string
@@ -72,6 +72,8 @@ func (s *Simulator) service(w http.ResponseWriter, r *http.Request) {
 		switch target := r.Header.Get("X-Amz-Target"); target {
 		case "AWSMPMeteringService.ResolveCustomer":
 			out, fault = call(body, s.resolveCustomer)
+		case "AWSMPMeteringService.BatchMeterUsage":
+			out, fault = call(body, func(in meterRequest) (any, *apiError) { return s.batchMeterUsage(r, in) })
 		case "AWSMPEntitlementService.GetEntitlements":
 			out, fault = call(body, s.getEntitlements)
 		case "AmazonSQS.ReceiveMessage":
@@ -86,6 +88,9 @@ func (s *Simulator) service(w http.ResponseWriter, r *http.Request) {
 		default:
 			fault = &apiError{http.StatusBadRequest, "UnknownOperationException", "no operation " + target}
 		}
+	}
+	if fault != nil && fault.status == 0 {
+		panic(http.ErrAbortHandler) // net/http's way to break a connection
 	}
 	w.Header().Set("Content-Type", strings.Split(r.Header.Get("Content-Type")+";", ";")[0])
 	if fault != nil {

@@ -29,6 +29,8 @@ func (s *Simulator) routes() *http.ServeMux {
 	mux.HandleFunc("POST /_sim/trigger/{event}", s.controlTrigger)
 	mux.HandleFunc("POST /_sim/tokens/{agreement}", s.controlToken)
 	mux.HandleFunc("POST /_sim/faults", s.controlFaults)
+	mux.HandleFunc("GET /_sim/metering", s.controlMetering)
+	mux.HandleFunc("POST /_sim/metering/faults", s.controlMeteringFaults)
 	mux.HandleFunc("POST /_sim/rotate-key", s.controlRotate)
 	return mux
 }

@@ -32,12 +32,12 @@ func (s *Simulator) stated(what, intent string, a *Agreement, p Params) (sim.Del
 }
 
 func (s *Simulator) licenseUpdated(a *Agreement, p Params) (sim.Delivery, error) {
-	a.Status = Active
+	a.become(Active, s.cfg.Now())
 	return s.bus("License Updated - Manufacturer", a, s.license(a, p), p)
 }
 
 func (s *Simulator) licenseDeprovisioned(a *Agreement, p Params) (sim.Delivery, error) {
-	a.Status = Ended
+	a.become(Ended, s.cfg.Now())
 	if a.Legacy {
 		d, err := snsAction("unsubscribe-success", Ended)(s, a, p)
 		if err != nil {
@@ -54,7 +54,7 @@ func (s *Simulator) ended(status string, a *Agreement, p Params) (sim.Delivery, 
 		a.Replaced = true
 	default:
 		if a.Status != Ended {
-			a.Status = Ending
+			a.become(Ending, s.cfg.Now())
 		}
 	}
 	d := s.detail(a)

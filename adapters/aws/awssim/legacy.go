@@ -16,9 +16,9 @@ import (
 func snsAction(action, status string) planner {
 	return func(s *Simulator, a *Agreement, p Params) ([]sim.Delivery, error) {
 		a.Legacy = true
-		a.Status = cmp.Or(status, a.Status)
+		a.become(cmp.Or(status, a.Status), s.cfg.Now())
 		if action == "entitlement-updated" && a.Quantity == 0 {
-			a.Status = Ended // what is left of a contract that is over
+			a.become(Ended, s.cfg.Now()) // what is left of a contract that is over
 		}
 		body := map[string]string{
 			"action": action, "customer-identifier": a.Customer,
@@ -81,7 +81,10 @@ func (s *Simulator) sns(name string, m map[string]string, p Params) (sim.Deliver
 	if err != nil {
 		return sim.Delivery{}, err
 	}
-	signer := s.signers[len(s.signers)-1]
+	signer, err := s.signer()
+	if err != nil {
+		return sim.Delivery{}, err
+	}
 	m["MessageId"], m["Timestamp"] = uuid(), at.UTC().Format("2006-01-02T15:04:05.000Z")
 	m["SignatureVersion"] = cmp.Or(s.switches.SNSVersion, strconv.Itoa(1+s.rnd.IntN(2)))
 	if err := signer.sign(m); err != nil {

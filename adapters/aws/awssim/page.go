@@ -49,6 +49,7 @@ func (a *Agreement) actions() []action {
 type row struct {
 	Agreement
 	Actions []action
+	Usage   string
 }
 
 //go:embed page.html
@@ -73,7 +74,7 @@ type pageData struct {
 func (s *Simulator) page(w http.ResponseWriter, _ *http.Request) {
 	data := pageData{Product: s.listing.ProductCode}
 	for _, a := range s.Agreements() {
-		data.Rows = append(data.Rows, row{a, a.actions()})
+		data.Rows = append(data.Rows, row{a, a.actions(), s.usageLine(a)})
 	}
 	slices.Reverse(data.Rows)
 	data.Attempts = s.Attempts()

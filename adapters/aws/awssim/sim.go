@@ -46,11 +46,12 @@ type Simulator struct {
 	rnd        *mrand.Rand
 	agreements []*Agreement // in the order they were made
 	tokens     map[string]token
-	signers    []*signer // the last one signs
+	signers    []*signer // the last one signs; none until the first message
 	confirm    map[string]string
 	confirmed  []string // topics, each once
 	switches   Switches
 	lastEvent  time.Time
+	meter      ledger
 }
 
 var _ sim.Simulator = (*Simulator)(nil)
@@ -63,7 +64,8 @@ const hideMessages = 30 * time.Second
 func New(cfg sim.Config) (*Simulator, error) {
 	s := &Simulator{
 		cfg: cfg, tokens: map[string]token{}, confirm: map[string]string{}, switches: defaultSwitches(),
-		rnd: mrand.New(mrand.NewPCG(cfg.Seed, 1)), // #nosec -- repeatable on purpose
+		meter: newLedger(),
+		rnd:   mrand.New(mrand.NewPCG(cfg.Seed, 1)), // #nosec -- repeatable on purpose
 	}
 	if s.cfg.Log == nil {
 		s.cfg.Log = slog.New(slog.DiscardHandler)
@@ -76,11 +78,6 @@ func New(cfg sim.Config) (*Simulator, error) {
 	}
 	s.listing.Region = cmp.Or(s.listing.Region, "us-east-1")
 	s.listing.ProductID = cmp.Or(s.listing.ProductID, "prod-"+s.listing.ProductCode)
-	first, err := newSigner(cfg.Now())
-	if err != nil {
-		return nil, fmt.Errorf("awssim: %w", err)
-	}
-	s.signers = []*signer{first}
 	s.sender = sim.NewSender(cfg)
 	s.queue = newQueue(cfg.Now, time.Duration(float64(hideMessages)/max(1, cfg.Compress)))
 	s.mux = s.routes()
@@ -125,14 +122,28 @@ func (s *Simulator) Confirmed() []string {
 
 // RotateKey makes SNS sign with a new key from now on.
 func (s *Simulator) RotateKey() error {
-	next, err := newSigner(s.cfg.Now())
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, err := s.newKey()
+	return err
+}
+
+func (s *Simulator) newKey() (*signer, error) {
+	next, err := newSigner(s.cfg.Now())
+	if err != nil {
+		return nil, fmt.Errorf("awssim: %w", err)
+	}
 	s.signers = append(s.signers, next)
-	return nil
+	return next, nil
+}
+
+// signer returns the key that SNS signs with now. Most runs need none, and it
+// takes long to make.
+func (s *Simulator) signer() (*signer, error) {
+	if len(s.signers) == 0 {
+		return s.newKey()
+	}
+	return s.signers[len(s.signers)-1], nil
 }
 
 // Set changes how the simulator behaves.

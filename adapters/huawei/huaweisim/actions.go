@@ -77,7 +77,7 @@ func (s *Sim) bought(c *call, a answer) {
 			InstanceID: a.InstanceID, OrderID: c.order.OrderID, Version: c.order.Version,
 			ChargingMode: c.order.ChargingMode, CustomerID: c.order.CustomerID,
 			ProductID: c.line.ProductID, SKU: c.line.SKU, Quantity: c.line.Quantity,
-			Trial: c.order.Type == "TRIAL", ExpiresAt: c.order.ExpiresAt,
+			Trial: c.order.Type == "TRIAL", ExpiresAt: c.order.ExpiresAt, StartedAt: c.order.CreatedAt,
 		}
 		s.instances = append(s.instances, i)
 	}
@@ -164,7 +164,9 @@ func (s *Sim) later(i *Instance) time.Time {
 
 // setStatus freezes or thaws.
 func (s *Sim) setStatus(i *Instance, freeze bool, p map[string]string) *call {
-	i.Suspended = freeze
+	if i.Suspended = freeze; freeze {
+		i.SuspendedAt = s.cfg.Now()
+	}
 	i.Expired = i.Expired && freeze
 	activity, field, status := "updateInstanceStatus", "status", "UNFREEZE"
 	if i.Version == 1 {
@@ -187,7 +189,9 @@ func (s *Sim) expire(i *Instance, p map[string]string) *call {
 }
 
 func (s *Sim) release(i *Instance, p map[string]string) *call {
-	i.Ended = true
+	if !i.Ended {
+		i.Ended, i.EndedAt = true, s.cfg.Now()
+	}
 	fields := map[string]any{}
 	switch {
 	case i.Version == 1:

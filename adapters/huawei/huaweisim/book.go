@@ -59,6 +59,10 @@ type Instance struct {
 	Ended        bool      `json:"ended"`
 	Confirmed    bool      `json:"confirmed"` // queryInstance was answered with it
 	FrontEndURL  string    `json:"front_end_url,omitempty"`
+	// Usage of another time is not accepted.
+	StartedAt   time.Time `json:"started_at"`
+	SuspendedAt time.Time `json:"suspended_at,omitzero"`
+	EndedAt     time.Time `json:"ended_at,omitzero"`
 
 	retermed bool        // its term was changed after the purchase
 	terms    []time.Time // before each renewal that can be taken back

@@ -31,12 +31,16 @@ const (
 //	                                        "delay":"0.3","drop_reply":"0.2"}
 //	POST /_sim/rotate-key                   {"key":"…"}
 //	POST /_sim/restart                      sends what was given up again
+//	GET  /_sim/metering                     usage that was pushed, and what became of it
+//	POST /_sim/metering/faults              a MeteringFaults: {"throttle":3,"lost":0.1,
+//	                                        "outage":"40m","validation":"listed"}
 //
-// Parameters are a JSON object of strings, or a form, which is answered with a
+// Other parameters are a JSON object of strings, or a form, which is answered with a
 // redirect to the page.
 func (s *Sim) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/mkp-openapi-public/global/v1/order/query", s.queryOrder)
+	mux.HandleFunc("POST /api/mkp-openapi-public/global/v1/isv/usage-data", s.pushUsage)
 	mux.HandleFunc("GET /{$}", s.page)
 	mux.HandleFunc("GET /_sim/state", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, s.State())
@@ -44,6 +48,10 @@ func (s *Sim) routes() *http.ServeMux {
 	mux.HandleFunc("GET /_sim/attempts", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, s.Attempts())
 	})
+	mux.HandleFunc("GET /_sim/metering", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, s.Metering())
+	})
+	mux.HandleFunc("POST /_sim/metering/faults", s.setMeteringFaults)
 	post := func(path string, do func(*http.Request, map[string]string) error) {
 		mux.HandleFunc("POST "+path, s.control(do))
 	}

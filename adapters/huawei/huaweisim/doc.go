@@ -11,8 +11,13 @@
 // that freeze or thaw one instance wait for one another: the protocol has no
 // other order for them. Everything else about an instance may overtake.
 //
+// Usage push checks both signatures, forms and limits at once, and the rest as
+// the metering faults say: by default in the background, as documented, so that
+// what is wrong shows in GET /_sim/metering only, after minute 15 of the hour.
+// A metering_sn counts once; so does a period of an instance.
+//
 // It does not simulate: TLS, the case-sensitive name of the Body-Sign header,
 // reviews and daily dial tests (trigger with testFlag=1 sends one), joint
-// operation, usage push, rate limits. What Query order answers about an order
+// operation, packages, rate limits on Query order. What Query order answers about an order
 // that does not exist is not documented; here it is MKT.0101 with status 400.
 package huaweisim

@@ -41,6 +41,7 @@ type Sim struct {
 	violations []string
 	orderQuery string // how Query order misbehaves; "" is well
 	cadence    string // how callbacks are repeated: "burst" or "hourly"
+	meter      meter
 }
 
 var _ sim.Simulator = (*Sim)(nil)
@@ -51,7 +52,16 @@ type settings struct {
 	OrderNotifyKey  string `json:"order_notify_key"`
 	AccessKeyID     string `json:"access_key_id"`
 	SecretAccessKey string `json:"secret_access_key"`
+	Site            string `json:"site"`
+	Metering        struct {
+		UsageValue string `json:"usage_value"`
+		Batch      int    `json:"batch"`
+		Rate       int    `json:"rate"`
+	} `json:"metering"`
 }
+
+// China reports whether the listing is sold in China, as it is if nothing is said.
+func (s settings) China() bool { return s.Site == "" || s.Site == "cn" }
 
 // New returns a simulator that is to be closed.
 func New(cfg sim.Config) (*Sim, error) {
@@ -66,7 +76,7 @@ func New(cfg sim.Config) (*Sim, error) {
 		cfg.Now = time.Now
 	}
 	s := &Sim{
-		own: own, key: own.Key, cadence: "burst",
+		own: own, key: own.Key, cadence: "burst", meter: newMeter(),
 		rnd: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed+1)), // #nosec -- reproducible on purpose
 	}
 	cfg.Client = s.client(cfg.Client)
@@ -113,6 +123,10 @@ func (s *Sim) Violations() []string {
 func (s *Sim) violate(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.violateLocked(format, args...)
+}
+
+func (s *Sim) violateLocked(format string, args ...any) {
 	if len(s.violations) < maxViolations {
 		s.violations = append(s.violations, fmt.Sprintf(format, args...))
 	}
