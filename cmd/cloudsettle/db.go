@@ -194,6 +194,9 @@ func (c *checkCmd) Run(ctx context.Context, s *streams, client *cli) error {
 // Run rewrites the store and swaps the files.
 func (c *compactCmd) Run(ctx context.Context, s *streams) error {
 	st, cfg, err := openStore(ctx, s)
+	if errors.Is(err, core.ErrUnavailable) {
+		return fmt.Errorf("stop the server first: %w", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -139,7 +138,6 @@ func (r *rig) start(wrap ...string) {
 	args = append(args, r.serve...)
 	r.child = exec.Command(args[0], args[1:]...) // #nosec -- this very binary
 	r.child.Env = append(os.Environ(), childEnv+"=1", bootstrapKey+"="+bootstrap)
-	r.child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.stderr = &bytes.Buffer{}
 	r.child.Stderr = r.stderr
 	if err := r.child.Start(); err != nil {
@@ -164,14 +162,14 @@ func (r *rig) kill() {
 	if r.child == nil || r.child.Process == nil {
 		return
 	}
-	_ = syscall.Kill(-r.child.Process.Pid, syscall.SIGKILL) // with what it runs under
+	_ = r.child.Process.Kill()
 	_ = r.child.Wait()
 	r.child = nil
 }
 
 // ended waits until the server ends by itself and returns its exit code.
 func (r *rig) ended(within time.Duration) (int, error) {
-	timer := time.AfterFunc(within, func() { _ = syscall.Kill(-r.child.Process.Pid, syscall.SIGKILL) })
+	timer := time.AfterFunc(within, func() { _ = r.child.Process.Kill() })
 	_ = r.child.Wait()
 	if !timer.Stop() {
 		return -1, fmt.Errorf("the server still ran after %s", within)
