@@ -273,18 +273,6 @@ func TestPrintTable(t *testing.T) {
 	}
 }
 
-func TestGuarded(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"": "", "a": "a", "-1.50": "-1.50", "12": "12",
-		"=1+1": "'=1+1", "+8613800000000": "'+8613800000000", "@x": "'@x", "-1+1": "'-1+1", "\t=1": "'\t=1", "\r=1": "'\r=1",
-	} {
-		if got := guarded(in); got != want {
-			t.Errorf("guarded(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 // TestProblemCannotControlTheTerminal: details may quote what strangers sent.
 func TestProblemCannotControlTheTerminal(t *testing.T) {
 	t.Parallel()

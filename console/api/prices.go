@@ -21,7 +21,7 @@ func (h handlers) ListPriceBooks(
 ) (rest.ListPriceBooksResponseObject, error) {
 	list, err := h.svc.PriceBooks(ctx, page(r.Params.Limit, r.Params.Cursor))
 	return rest.ListPriceBooks200JSONResponse{
-		Data: encodeAll(list.Items, encodePriceBook), NextCursor: list.Next,
+		Data: encodeAll(list.Items, EncodePriceBook), NextCursor: list.Next,
 	}, err
 }
 
@@ -30,7 +30,7 @@ func (h handlers) GetPriceBook(
 	ctx context.Context, r rest.GetPriceBookRequestObject,
 ) (rest.GetPriceBookResponseObject, error) {
 	b, err := h.svc.PriceBook(ctx, pricing.BookID(r.ID))
-	return rest.GetPriceBook200JSONResponse(encodePriceBook(b)), err
+	return rest.GetPriceBook200JSONResponse(EncodePriceBook(b)), err
 }
 
 // CreatePriceBook implements rest.StrictServerInterface.
@@ -42,7 +42,7 @@ func (h handlers) CreatePriceBook(
 		return nil, err
 	}
 	b, err = h.svc.AddPriceBook(ctx, requestOf(ctx), b)
-	return rest.CreatePriceBook201JSONResponse(encodePriceBook(b)), err
+	return rest.CreatePriceBook201JSONResponse(EncodePriceBook(b)), err
 }
 
 // newPriceBook reads a book as JSON or as a YAML file of one book.
@@ -151,7 +151,8 @@ func (d *bookDecoder) price(path string, mode pricing.Mode, in rest.Price) prici
 	return p
 }
 
-func encodePriceBook(b pricing.Book) rest.PriceBook {
+// EncodePriceBook writes a price book as the API shows it.
+func EncodePriceBook(b pricing.Book) rest.PriceBook {
 	return rest.PriceBook{
 		ID: string(b.ID), Name: b.Name, Zone: b.Zone, Currency: string(b.Currency),
 		EffectiveFrom: b.EffectiveFrom.String(), Version: b.Version, Scale: b.Scale,
