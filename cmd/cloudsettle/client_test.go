@@ -42,8 +42,8 @@ func newTerminal(t *testing.T) *terminal {
 	m := core.Marketplace{Listing: core.Listing{ID: "cloud-main", Provider: "cloud", Currency: "CNY", OnRelease: workspace.Lock}}
 	svc := core.NewService(core.Config{
 		Store: st, Marketplaces: []core.Marketplace{m}, Now: time.Now, NewID: id.NewGenerator(time.Now).New,
-		Sites: []workspace.Site{{Code: "c1", Cloud: "cloud", Zone: time.UTC}},
-		Log:   slog.New(slog.DiscardHandler), LinkKey: make([]byte, 32), Brand: "Test",
+		Sites: []workspace.Site{{Code: "c1", Cloud: "cloud", Zone: time.UTC, Prices: "CN"}}, Dev: true,
+		Log: slog.New(slog.DiscardHandler), LinkKey: make([]byte, 32), Brand: "Test",
 	})
 	e := echo.New()
 	if err := api.Register(e, svc); err != nil {
