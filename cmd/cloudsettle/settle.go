@@ -148,8 +148,10 @@ func spinner(w io.Writer, what string) *progressbar.ProgressBar {
 	return bar(w, -1, what)
 }
 
-// bar shows how much of something is done, on a terminal.
+// bar shows how much of something is done, on a terminal. It moves when it is
+// told to: the library's own ticking races with that (progressbar v3.19.1).
 func bar(w io.Writer, total int64, what string) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(onTerminal(w)), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(lookAgain/3))
+		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(lookAgain/3),
+		progressbar.OptionSetSpinnerChangeInterval(0))
 }
