@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 
 	"cloudsettle/core/account"
@@ -246,26 +247,33 @@ func (s *Service) Subscriptions(ctx context.Context, who Actor, l marketplace.Li
 // ownSubscriptions lists what one billing account bought. Their number is
 // bounded by nature, so each page is cut from all of them.
 func ownSubscriptions(ctx context.Context, tx ReadTx, owner account.ID, l marketplace.ListingID, p Page) (List[marketplace.Subscription], error) {
-	accounts, err := collect(tx.CloudAccountsOf(ctx, owner, Page{Limit: MaxPage}))
+	ids, err := boughtBy(ctx, tx, owner, l)
 	if err != nil {
 		return List[marketplace.Subscription]{}, err
 	}
+	return listed(subscriptionsBy(ctx, tx, ids, p), p, func(s marketplace.Subscription) string { return string(s.ID) })
+}
+
+// boughtBy returns the subscriptions of the cloud accounts that a billing
+// account claimed, those of one listing if l is not empty.
+func boughtBy(ctx context.Context, tx ReadTx, owner account.ID, l marketplace.ListingID) ([]marketplace.SubscriptionID, error) {
+	accounts, err := collect(tx.CloudAccountsOf(ctx, owner, Page{Limit: MaxPage}))
 	var ids []marketplace.SubscriptionID
 	for _, a := range accounts {
 		if l == "" || a.Listing == l {
 			ids = append(ids, a.Subscriptions...)
 		}
 	}
-	slices.Sort(ids)
-	seq := func(yield func(marketplace.Subscription, error) bool) {
-		for _, id := range ids {
-			if string(id) <= p.After {
-				continue
-			}
-			if !yield(tx.Subscription(ctx, id)) {
+	return ids, err
+}
+
+// subscriptionsBy yields subscriptions in the order of their ids, after a page.
+func subscriptionsBy(ctx context.Context, tx ReadTx, ids []marketplace.SubscriptionID, p Page) iter.Seq2[marketplace.Subscription, error] {
+	return func(yield func(marketplace.Subscription, error) bool) {
+		for _, id := range slices.Sorted(slices.Values(ids)) {
+			if string(id) > p.After && !yield(tx.Subscription(ctx, id)) {
 				return
 			}
 		}
 	}
-	return listed(seq, p, func(s marketplace.Subscription) string { return string(s.ID) })
 }

@@ -98,8 +98,9 @@ func (s *Service) SettlementRuns(ctx context.Context, p Page) (List[SettlementRu
 	})
 }
 
-// runSettlements works on promised runs.
-func (s *Service) runSettlements(ctx context.Context) error {
+// RunSettlements works on promised runs: one, if any is due. Run does this by
+// itself.
+func (s *Service) RunSettlements(ctx context.Context) error {
 	if idle, err := s.nothingDue(ctx, taskSettle); err != nil || idle {
 		return err
 	}

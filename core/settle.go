@@ -362,29 +362,13 @@ func paidAt(b *settlement.DailyBill, zone *time.Location) time.Time {
 // CloseMonth makes the monthly bills of all accounts that have daily bills in
 // a month. Closing it again makes none that are there.
 func (s *Service) CloseMonth(ctx context.Context, m usage.Month) (int, error) {
-	type key struct {
-		id account.ID
-		c  money.Currency
-	}
-	from, to := m.Days()
-	accounts := map[key]bool{}
-	for day := from; day < to; day++ {
-		err := s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
-			for b, err := range tx.DailyBillsOn(ctx, day, Page{}) {
-				if err != nil {
-					return err
-				}
-				accounts[key{b.BillingAccount, b.Currency}] = true
-			}
-			return nil
-		})
-		if err != nil {
-			return 0, err
-		}
+	payers, err := s.payers(ctx, m)
+	if err != nil {
+		return 0, err
 	}
 	made := 0
-	for k := range accounts {
-		ok, err := s.closeMonth(ctx, k.id, m, k.c)
+	for k := range payers {
+		ok, err := s.closeMonth(ctx, k.id, m, k.currency)
 		if err != nil {
 			return made, fmt.Errorf("close %s of %s: %w", m, k.id, err)
 		}
@@ -393,6 +377,34 @@ func (s *Service) CloseMonth(ctx context.Context, m usage.Month) (int, error) {
 		}
 	}
 	return made, nil
+}
+
+// payer is who gets one monthly bill.
+type payer struct {
+	id       account.ID
+	currency money.Currency
+}
+
+// payers returns who has daily bills in a month. Each day is read on a snapshot
+// of its own, so that none is held for long.
+func (s *Service) payers(ctx context.Context, m usage.Month) (map[payer]bool, error) {
+	from, to := m.Days()
+	out := map[payer]bool{}
+	for day := from; day < to; day++ {
+		err := s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
+			for b, err := range tx.DailyBillsOn(ctx, day, Page{}) {
+				if err != nil {
+					return err
+				}
+				out[payer{b.BillingAccount, b.Currency}] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func (s *Service) closeMonth(ctx context.Context, id account.ID, m usage.Month, c money.Currency) (bool, error) {

@@ -39,7 +39,7 @@ func (s *Service) Run(ctx context.Context) {
 	}
 	every(taskPoll, s.RunTasks)
 	every(rejectFlush, s.FlushRejections)
-	every(taskPoll, s.runSettlements)
+	every(taskPoll, s.RunSettlements)
 	every(settleEvery, s.settleDue)
 	every(reportEvery, s.Flush)
 	every(sweepEvery, s.sweep)

@@ -20,6 +20,7 @@ import (
 // Limits of a call to the server.
 const (
 	callWithin = 30 * time.Second // the server writes no answer for longer
+	longCall   = 10 * time.Minute // but to what looks at the whole store
 	maxAnswer  = 32 << 20         // 200 callbacks with long effects are far below
 	pageLimit  = core.MaxPage
 )
@@ -40,24 +41,39 @@ type clientCommands struct {
 	Bindings        bindingCmds        `cmd:"" help:"How workspaces are settled."`
 	Callbacks       callbackCmds       `cmd:"" help:"What marketplaces sent, and what became of it."`
 	APIKeys         apiKeyCmds         `cmd:"" name:"apikey" help:"Keys of the API."`
+	PriceBooks      priceBookCmds      `cmd:"" name:"pricebook" help:"What usage costs."`
+	Usage           usageCmds          `cmd:"" help:"What workspaces used."`
+	Bills           billCmds           `cmd:"" help:"Daily and monthly bills."`
+	Settle          settleCmds         `cmd:"" help:"Make bills now; they are made by themselves in time."`
+	Meter           meterCmds          `cmd:"" help:"What is reported to marketplaces."`
+	Verify          verifyCmd          `cmd:"" help:"Check everything that must always be true; exit code 1 if something is not."`
 }
 
 // cli is a command line that talks to a server.
 type cli struct {
-	api    rest.ClientInterface
-	key    string // to authenticate with
-	output string // table, json or csv
-	out    io.Writer
+	api     rest.ClientInterface
+	patient rest.ClientInterface // for calls that take long
+	key     string               // to authenticate with
+	output  string               // table, json or csv
+	out     io.Writer
 }
 
 // client returns what the commands run with.
 func (f *clientCommands) client(s *streams) *cli {
 	server := f.server(s)
 	key := f.key(server)
-	return &cli{key: key, output: f.Output, out: s.out, api: &rest.Client{
+	return &cli{
+		api: f.caller(s, server, key, callWithin), patient: f.caller(s, server, key, longCall),
+		key: key, output: f.Output, out: s.out,
+	}
+}
+
+// caller returns a client whose calls may take so long.
+func (f *clientCommands) caller(s *streams, server *url.URL, key string, within time.Duration) rest.ClientInterface {
+	return &rest.Client{
 		Server: strings.TrimSuffix(server.String(), "/") + "/",
 		Client: &http.Client{
-			Timeout:   callWithin,
+			Timeout:   within,
 			Transport: s.offline,
 			// The API never redirects: whoever does must not see the key.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -71,7 +87,7 @@ func (f *clientCommands) client(s *streams) *cli {
 			}
 			return nil
 		}},
-	}}
+	}
 }
 
 // server returns the server to talk to: the one that was named, else the one

@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/rivo/uniseg"
+
+	"cloudsettle/console/api/csvsafe"
 )
 
 // column is one field of what is printed.
@@ -100,27 +101,12 @@ func printable(s string) string {
 func printCSV(w io.Writer, rows [][]string) error {
 	out := csv.NewWriter(w)
 	for _, row := range rows {
-		for i := range row {
-			row[i] = guarded(row[i])
-		}
-		if err := out.Write(row); err != nil {
+		if err := out.Write(csvsafe.Row(row...)); err != nil {
 			return err
 		}
 	}
 	out.Flush()
 	return out.Error()
-}
-
-// number is what may begin with a minus sign without being a formula.
-var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
-
-// guarded keeps a spreadsheet from running a cell as a formula (OWASP, CSV
-// Injection: = + - @ tab and carriage return begin one).
-func guarded(cell string) string {
-	if cell == "" || !strings.ContainsRune("=+-@\t\r", rune(cell[0])) || number.MatchString(cell) {
-		return cell
-	}
-	return "'" + cell
 }
 
 // text returns what p points to, or "".

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"cloudsettle/adapters"
@@ -14,6 +15,7 @@ import (
 	"cloudsettle/core"
 	"cloudsettle/core/account"
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/pricing/example"
 	"cloudsettle/core/workspace"
 )
 
@@ -98,14 +100,33 @@ func (a *app) demo(ctx context.Context, w io.Writer) (stop func(), err error) {
 	say("See what arrived", "bin/cloudsettle callbacks list")
 	say("Send a callback by hand", "bin/cloudsettle trigger ali-cn createInstance")
 	say("See the subscriptions", "bin/cloudsettle subscriptions list")
+	say("See the prices", "bin/cloudsettle pricebook list")
+	say("Report usage from a file", "bin/cloudsettle usage import FILE")
+	say("Make the bills of a day", "bin/cloudsettle settle daily DAY --early")
+	say("Check everything", "bin/cloudsettle verify")
 	_, _ = fmt.Fprintf(w, "\nCtrl-C stops it. Everything is kept in %s/; remove that to begin anew.\n\n", filepath.Dir(devKeyFile))
 	return func() { _ = sims.Close() }, nil
 }
 
-// seed makes the demo's billing account, workspaces and operator key, unless
+// seedPrices imports the example price list, so that usage has a price.
+func (a *app) seedPrices(ctx context.Context) error {
+	books, err := example.Books()
+	if err != nil {
+		return err
+	}
+	for i, b := range books {
+		r := core.Request{Actor: core.Actor{Name: "demo"}, Key: "price-book-" + strconv.Itoa(i), Digest: "example"}
+		if _, err := a.svc.AddPriceBook(ctx, r, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seed makes the demo's price books, billing account, workspaces and operator key, unless
 // they are there.
 func (a *app) seed(ctx context.Context) error {
-	if err := a.seedKey(ctx); err != nil {
+	if err := errors.Join(a.seedKey(ctx), a.seedPrices(ctx)); err != nil {
 		return err
 	}
 	acc, err := a.svc.CreateBillingAccount(ctx, core.Request{}, account.Account{

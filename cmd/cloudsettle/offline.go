@@ -45,6 +45,11 @@ func (o *offline) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.RequestURI = r.URL.RequestURI()
 	w := &answer{header: http.Header{}, status: http.StatusOK}
 	o.app.handler.ServeHTTP(w, r)
+	if r.Method == http.MethodPost { // a settlement that was asked for is done at once
+		if err := o.app.svc.RunSettlements(r.Context()); err != nil {
+			return nil, err
+		}
+	}
 	return &http.Response{
 		StatusCode: w.status, Header: w.header, Body: io.NopCloser(&w.body), Request: r,
 		ContentLength: int64(w.body.Len()), ProtoMajor: 1, ProtoMinor: 1,

@@ -21,6 +21,13 @@ func access() map[string]string {
 		"listSubscriptions": "ofra", "getSubscription": "ofra",
 		"listWorkspaces": "ofrwa", "getWorkspace": "ofrwa",
 		"listBindings": "ofra", "createBinding": "oa",
+		"listUsage": "ofrwa", "reportUsage": "ow",
+		"listPriceBooks": "ofr", "getPriceBook": "ofr", "createPriceBook": "of",
+		"listDailyBills": "ofra", "listBills": "ofra", "getBill": "ofra", "exportBill": "ofra",
+		"listLedgerTransactions": "ofra", "getWallet": "ofra", "adjustWallet": "of",
+		"listVouchers": "ofra", "createVoucher": "of", "listPrepaidCards": "ofra", "createPrepaidCard": "of",
+		"listSettlementRuns": "ofr", "getSettlementRun": "ofr", "startSettlementRun": "of", "previewSettlementRun": "ofr",
+		"listMeteringRecords": "ofra", "flushMetering": "o", "verify": "ofr",
 		"listCallbacks": "ofr", "getCallback": "ofr", "replayCallback": "o",
 		"listApiKeys": "o", "createApiKey": "o", "revokeApiKey": "o",
 		"createBillingAccount": "o", "updateBillingAccount": "o", "claimCloudAccount": "o", "createWorkspace": "o",
@@ -31,14 +38,28 @@ func access() map[string]string {
 type sample struct {
 	id, method, path string
 	body             any
+	bill             string // the tenant's
 }
 
 // samples makes one request for each operation of the description.
-func samples(t *testing.T, spec *openapi3.T, n tenant, callback string) []sample {
+func samples(t *testing.T, spec *openapi3.T, n tenant, callback, bill string) []sample {
 	t.Helper()
+	fund := map[string]any{
+		"billing_account_id": n.account, "amount": amount("1.5", "CNY"), "valid_until": "2100-01-01T00:00:00Z",
+	}
+	queries := map[string]string{
+		"listBindings":           "?workspace_id=" + n.workspace,
+		"listUsage":              "?workspace_id=" + n.workspace + "&day=2026-11-20",
+		"listDailyBills":         "?workspace_id=" + n.workspace + "&day=2026-11-20",
+		"listLedgerTransactions": "?billing_account_id=" + n.account,
+		"listVouchers":           "?billing_account_id=" + n.account,
+		"listPrepaidCards":       "?billing_account_id=" + n.account,
+		"listMeteringRecords":    "?subscription_id=" + n.subscription,
+	}
 	ids := map[string]string{
 		"billing-accounts": n.account, "cloud-accounts": n.cloudAccount, "subscriptions": n.subscription,
 		"workspaces": n.workspace, "callbacks": callback, "api-keys": "key_none",
+		"bills": bill, "wallets": n.account, "price-books": "pb_none", "settlement-runs": "run_none",
 	}
 	bodies := map[string]any{
 		"createBillingAccount": map[string]any{"user_name": "x", "email": "x", "currency": "x"}, // 400: changes nothing
@@ -47,16 +68,20 @@ func samples(t *testing.T, spec *openapi3.T, n tenant, callback string) []sample
 		"createWorkspace":      map[string]any{"name": "", "site": "", "owner_email": ""},
 		"createBinding":        binding(n.workspace, n.account, ""), // 409: already bound
 		"createApiKey":         map[string]any{"name": "x", "role": "account"},
+		"reportUsage":          []any{},
+		"createPriceBook":      map[string]any{},
+		"adjustWallet":         map[string]any{"amount": amount("1", "CNY"), "reason": "test"},
+		"createVoucher":        fund,
+		"createPrepaidCard":    fund,
+		"startSettlementRun":   map[string]any{"kind": "daily", "period": "today"},
+		"previewSettlementRun": map[string]any{"kind": "daily", "period": "today"},
 	}
 	var out []sample
 	for path, item := range spec.Paths.Map() {
 		for method, op := range item.Operations() {
 			resource := strings.Split(path, "/")[3]
-			p := strings.Replace(path, "{id}", ids[resource], 1)
-			if op.OperationID == "listBindings" {
-				p += "?workspace_id=" + n.workspace
-			}
-			out = append(out, sample{op.OperationID, method, p, bodies[op.OperationID]})
+			p := strings.Replace(path, "{id}", ids[resource], 1) + queries[op.OperationID]
+			out = append(out, sample{op.OperationID, method, p, bodies[op.OperationID], bill})
 			if op.RequestBody != nil && bodies[op.OperationID] == nil {
 				t.Errorf("no sample body for %s", op.OperationID)
 			}
@@ -72,11 +97,12 @@ func TestAccess(t *testing.T) {
 	s := newServer(t)
 	acme, other := s.tenant("acme"), s.tenant("other")
 	_, callback := s.buy("s-9", "b-9")
+	bill := s.billed(acme)
 	keys := map[string]string{
 		"o": s.admin, "f": s.key("finance", ""), "r": s.key("readonly", ""), "w": s.key("workspace", ""), "a": acme.key,
 	}
 	table := access()
-	for _, r := range samples(t, specification(t), acme, string(callback)) {
+	for _, r := range samples(t, specification(t), acme, string(callback), bill) {
 		allowed, ok := table[r.id]
 		if !ok {
 			t.Errorf("%s is not in the table", r.id)
@@ -108,11 +134,11 @@ func (s *server) foreign(r sample, stranger tenant) {
 		return
 	}
 	got := s.call(stranger.key, r.method, r.path, r.body)
-	if strings.HasPrefix(r.id, "get") || r.id == "createBinding" || strings.Contains(r.path, "?workspace_id=") {
+	if strings.HasPrefix(r.id, "get") || r.id == "createBinding" || r.id == "exportBill" || strings.Contains(r.path, "?") {
 		s.refuses(r.id+" of another account", got, 404, "not_found")
 		return
 	}
-	for _, id := range []string{"acme", "ws-acme", "subject-acme", "buyer-acme"} {
+	for _, id := range []string{"acme", "ws-acme", "subject-acme", "buyer-acme", r.bill} {
 		if strings.Contains(got.raw, `"`+id+`"`) {
 			s.t.Errorf("%s by another account = %s, which shows %q", r.id, got.raw, id)
 		}

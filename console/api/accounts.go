@@ -27,7 +27,9 @@ func (h handlers) Whoami(ctx context.Context, _ rest.WhoamiRequestObject) (rest.
 func (h handlers) ListBillingAccounts(
 	ctx context.Context, r rest.ListBillingAccountsRequestObject,
 ) (rest.ListBillingAccountsResponseObject, error) {
-	list, err := h.svc.BillingAccounts(ctx, requestOf(ctx).Actor, page(r.Params.Limit, r.Params.Cursor))
+	list, err := h.svc.FindBillingAccounts(ctx, requestOf(ctx).Actor, core.AccountFilter{
+		UserName: value(r.Params.UserName), Email: value(r.Params.Email),
+	}, page(r.Params.Limit, r.Params.Cursor))
 	return rest.ListBillingAccounts200JSONResponse{
 		Data: encodeAll(list.Items, encodeBillingAccount), NextCursor: list.Next,
 	}, err
@@ -77,7 +79,11 @@ func (h handlers) ListCloudAccounts(
 	if err != nil {
 		return nil, err
 	}
-	list, err := h.svc.CloudAccounts(ctx, requestOf(ctx).Actor, owner, page(r.Params.Limit, r.Params.Cursor))
+	list, err := h.svc.FindCloudAccounts(ctx, requestOf(ctx).Actor, core.CloudAccountFilter{
+		Owner: owner, Listing: marketplace.ListingID(value(r.Params.Listing)),
+		Provider: marketplace.Provider(value(r.Params.Provider)), ProviderID: value(r.Params.ProviderAccountID),
+		Status: marketplace.Status(value(r.Params.Status)),
+	}, page(r.Params.Limit, r.Params.Cursor))
 	return rest.ListCloudAccounts200JSONResponse{
 		Data: encodeAll(list.Items, encodeCloudAccount), NextCursor: list.Next,
 	}, err
@@ -103,8 +109,10 @@ func (h handlers) ClaimCloudAccount(
 func (h handlers) ListSubscriptions(
 	ctx context.Context, r rest.ListSubscriptionsRequestObject,
 ) (rest.ListSubscriptionsResponseObject, error) {
-	list, err := h.svc.Subscriptions(ctx, requestOf(ctx).Actor,
-		marketplace.ListingID(value(r.Params.Listing)), page(r.Params.Limit, r.Params.Cursor))
+	list, err := h.svc.FindSubscriptions(ctx, requestOf(ctx).Actor, core.SubscriptionFilter{
+		Listing: marketplace.ListingID(value(r.Params.Listing)), Status: marketplace.Status(value(r.Params.Status)),
+		CloudAccount: marketplace.AccountID(value(r.Params.CloudAccountID)), ProviderID: value(r.Params.ProviderSubscriptionID),
+	}, page(r.Params.Limit, r.Params.Cursor))
 	return rest.ListSubscriptions200JSONResponse{
 		Data: encodeAll(list.Items, encodeSubscription), NextCursor: list.Next,
 	}, err

@@ -38,9 +38,11 @@ func Register(e *echo.Echo, svc *core.Service) error {
 		return fmt.Errorf("api: documentation: %w", err)
 	}
 	g := guard{svc: svc, problems: Problems{Log: svc.Log, NewID: svc.NewID}}
+	before := g.operations(spec)
 	rest.RegisterHandlersWithOptions(e, rest.NewStrictHandler(handlers{svc}, nil), rest.RegisterHandlersOptions{
-		OperationMiddlewares: g.operations(spec),
+		OperationMiddlewares: before,
 	})
+	e.POST("/api/v1/usage", newIntake(svc).report, before["reportUsage"]...)
 	e.GET("/api/openapi.yaml", serve("application/yaml", specification))
 	e.GET("/api/docs", serve(echo.MIMETextHTMLCharsetUTF8, page))
 	e.RouteNotFound("/api", g.unrouted(spec))

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"cloudsettle/console/api"
+	"cloudsettle/console/dev"
 	"cloudsettle/core"
 	"cloudsettle/core/id"
 	"cloudsettle/core/marketplace"
@@ -42,6 +43,7 @@ type server struct {
 	echo   *echo.Echo
 	router routers.Router
 	log    *logged
+	clock  *dev.Clock
 	cloud  core.Marketplace
 	admin  string // an operator's key
 }
@@ -67,13 +69,14 @@ func serve(t testing.TB, st core.Store) *server {
 	cloud := core.Marketplace{Listing: core.Listing{
 		ID: "cloud-main", Provider: "cloud", Currency: "CNY", OnRelease: workspace.Lock,
 	}}
+	clock := dev.NewClock(time.Now)
 	svc := core.NewService(core.Config{
-		Store: st, Marketplaces: []core.Marketplace{cloud}, Now: time.Now,
-		Sites: []workspace.Site{{Code: "c1", Cloud: "cloud", Zone: time.UTC}, {Code: "any", Zone: time.UTC}},
-		NewID: id.NewGenerator(time.Now).New, Log: slog.New(slog.NewJSONHandler(log, nil)),
+		Store: st, Marketplaces: []core.Marketplace{cloud}, Now: clock.Now, Dev: true,
+		Sites: []workspace.Site{{Code: "c1", Cloud: "cloud", Zone: time.UTC, Prices: "CN"}, {Code: "any", Zone: time.UTC}},
+		NewID: id.NewGenerator(clock.Now).New, Log: slog.New(slog.NewJSONHandler(log, nil)),
 		LinkKey: make([]byte, 32), Brand: "Test",
 	})
-	s := &server{t: t, svc: svc, echo: echo.New(), log: log, cloud: cloud, admin: bootstrap}
+	s := &server{t: t, svc: svc, echo: echo.New(), log: log, clock: clock, cloud: cloud, admin: bootstrap}
 	s.echo.GET("/*", func(c echo.Context) error { return c.String(http.StatusOK, "the console") })
 	if err := api.Register(s.echo, svc); err != nil {
 		t.Fatal(err)

@@ -13,8 +13,12 @@ import (
 func (h handlers) ListCallbacks(
 	ctx context.Context, r rest.ListCallbacksRequestObject,
 ) (rest.ListCallbacksResponseObject, error) {
-	list, err := h.svc.CallbackEntries(ctx, marketplace.ListingID(value(r.Params.Listing)),
-		value(r.Params.Rejected), page(r.Params.Limit, r.Params.Cursor))
+	refused := r.Params.Verified != nil && !*r.Params.Verified
+	list, err := h.svc.FindCallbacks(ctx, core.CallbackFilter{
+		Listing: marketplace.ListingID(value(r.Params.Listing)), Rejected: value(r.Params.Rejected) || refused,
+		Kind: marketplace.Kind(value(r.Params.Kind)), Result: marketplace.Result(value(r.Params.Outcome)),
+		Delivery: value(r.Params.DeliveryKey), Subscription: marketplace.SubscriptionID(value(r.Params.SubscriptionID)),
+	}, page(r.Params.Limit, r.Params.Cursor))
 	return rest.ListCallbacks200JSONResponse{
 		Data: encodeAll(list.Items, encodeCallback), NextCursor: list.Next,
 	}, err

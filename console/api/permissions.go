@@ -50,10 +50,21 @@ func permitted(operationID string) roles {
 		return readers | byAccount
 	case "listCallbacks", "getCallback":
 		return readers
+	case "listUsage":
+		return readers | byWorkspace | byAccount
+	case "listDailyBills", "listBills", "getBill", "exportBill",
+		"listLedgerTransactions", "getWallet", "listVouchers", "listPrepaidCards", "listMeteringRecords":
+		return readers | byAccount
+	case "listPriceBooks", "getPriceBook", "listSettlementRuns", "getSettlementRun", "previewSettlementRun", "verify":
+		return readers
+	case "reportUsage":
+		return byOperator | byWorkspace
+	case "createPriceBook", "adjustWallet", "createVoucher", "createPrepaidCard", "startSettlementRun":
+		return byOperator | byFinance
 	case "createBinding":
 		return byOperator | byAccount
 	case "createBillingAccount", "updateBillingAccount", "claimCloudAccount",
-		"createWorkspace", "replayCallback",
+		"createWorkspace", "replayCallback", "flushMetering",
 		"listApiKeys", "createApiKey", "revokeApiKey":
 		return byOperator
 	}

@@ -18,7 +18,9 @@ func (h handlers) ListWorkspaces(
 	if err != nil {
 		return nil, err
 	}
-	list, err := h.svc.Workspaces(ctx, requestOf(ctx).Actor, owner, page(r.Params.Limit, r.Params.Cursor))
+	list, err := h.svc.FindWorkspaces(ctx, requestOf(ctx).Actor, core.WorkspaceFilter{
+		Owner: owner, Site: value(r.Params.Site), Status: workspace.Status(value(r.Params.Status)),
+	}, page(r.Params.Limit, r.Params.Cursor))
 	return rest.ListWorkspaces200JSONResponse{
 		Data: encodeAll(list.Items, encodeWorkspace), NextCursor: list.Next,
 	}, err
@@ -46,8 +48,14 @@ func (h handlers) GetWorkspace(
 func (h handlers) ListBindings(
 	ctx context.Context, r rest.ListBindingsRequestObject,
 ) (rest.ListBindingsResponseObject, error) {
-	list, err := h.svc.Bindings(ctx, requestOf(ctx).Actor,
-		workspace.ID(value(r.Params.WorkspaceID)), page(r.Params.Limit, r.Params.Cursor))
+	owner, err := ownerFilter(ctx, r.Params.BillingAccountID)
+	if err != nil {
+		return nil, err
+	}
+	list, err := h.svc.FindBindings(ctx, requestOf(ctx).Actor, core.BindingFilter{
+		Workspace: workspace.ID(value(r.Params.WorkspaceID)), Owner: owner,
+		Subscription: marketplace.SubscriptionID(value(r.Params.SubscriptionID)),
+	}, page(r.Params.Limit, r.Params.Cursor))
 	return rest.ListBindings200JSONResponse{
 		Data: encodeAll(list.Items, encodeBinding), NextCursor: list.Next,
 	}, err

@@ -170,11 +170,29 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/v1/billing-accounts/{id} (the `UpdateBillingAccount` operationId).
 	UpdateBillingAccount(ctx context.Context, id ID, body UpdateBillingAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListBills List monthly bills, by month
+	//
+	// Corresponds with GET /api/v1/bills (the `ListBills` operationId).
+	ListBills(ctx context.Context, params *ListBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetBill Read a monthly bill
+	//
+	// Corresponds with GET /api/v1/bills/{id} (the `GetBill` operationId).
+	GetBill(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportBill Download a monthly bill with all its daily bills
+	//
+	// As CSV there is a row for each line of each day. A cell that a spreadsheet would run as a
+	// formula begins with an apostrophe.
+	//
+	// Corresponds with GET /api/v1/bills/{id}/export (the `ExportBill` operationId).
+	ExportBill(ctx context.Context, id ID, params *ExportBillParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListBindings List bindings, ended ones too
 	//
 	// With `workspace_id` this is the whole history of one workspace on one page, which is
 	// bounded by nature: a settlement changes at most once a month. A key that acts for one
-	// account must name the workspace.
+	// account must name the workspace or its billing account.
 	//
 	// Corresponds with GET /api/v1/bindings (the `ListBindings` operationId).
 	ListBindings(ctx context.Context, params *ListBindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -253,10 +271,151 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/cloud-accounts/{id}/claim (the `ClaimCloudAccount` operationId).
 	ClaimCloudAccount(ctx context.Context, id ID, params *ClaimCloudAccountParams, body ClaimCloudAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListDailyBills List daily bills
+	//
+	// Give `day`, or `from` and `to`. With `workspace_id` these are the bills of one workspace,
+	// with `billing_account_id` those of one payer; without either they are those of all, for one
+	// day only. A key that acts for one account sees its own.
+	//
+	// Corresponds with GET /api/v1/daily-bills (the `ListDailyBills` operationId).
+	ListDailyBills(ctx context.Context, params *ListDailyBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListLedgerTransactions List the book of a billing account in one currency
+	//
+	// Corresponds with GET /api/v1/ledger/transactions (the `ListLedgerTransactions` operationId).
+	ListLedgerTransactions(ctx context.Context, params *ListLedgerTransactionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListListings List the configured marketplace listings
 	//
 	// Corresponds with GET /api/v1/listings (the `ListListings` operationId).
 	ListListings(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListMeteringRecords List what is reported to marketplaces
+	//
+	// A key that acts for one account must name the subscription.
+	//
+	// Corresponds with GET /api/v1/metering-records (the `ListMeteringRecords` operationId).
+	ListMeteringRecords(ctx context.Context, params *ListMeteringRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FlushMetering Report what is due to marketplaces now
+	//
+	// Reporting goes on by itself; this does not wait for it. A repeat is safe: no record is sent
+	// again but by its marketplace's own rules. What the marketplaces have not answered within 20
+	// seconds goes on in the background.
+	//
+	// Corresponds with POST /api/v1/metering-records/flush (the `FlushMetering` operationId).
+	FlushMetering(ctx context.Context, params *FlushMeteringParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListPrepaidCards List the prepaid cards of a billing account
+	//
+	// Corresponds with GET /api/v1/prepaid-cards (the `ListPrepaidCards` operationId).
+	ListPrepaidCards(ctx context.Context, params *ListPrepaidCardsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreatePrepaidCardWithBody Give a prepaid card to a billing account
+	//
+	// Cards pay after vouchers and before cash, for every item.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/prepaid-cards (the `CreatePrepaidCard` operationId).
+	CreatePrepaidCardWithBody(ctx context.Context, params *CreatePrepaidCardParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreatePrepaidCard Give a prepaid card to a billing account
+	//
+	// Cards pay after vouchers and before cash, for every item.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/prepaid-cards (the `CreatePrepaidCard` operationId).
+	CreatePrepaidCard(ctx context.Context, params *CreatePrepaidCardParams, body CreatePrepaidCardJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListPriceBooks List price books, all versions
+	//
+	// Corresponds with GET /api/v1/price-books (the `ListPriceBooks` operationId).
+	ListPriceBooks(ctx context.Context, params *ListPriceBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreatePriceBookWithBody Add a version of a price book
+	//
+	// Books never change: another one for the same zone and currency is the next version. Of the
+	// books that are effective on a day the one with the latest date holds, and of several with
+	// that date the newest. A sealed bill keeps the version that it was made with. As YAML the
+	// body is a file of one book, as `pricebook import` reads it. At most 4 MiB.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/price-books (the `CreatePriceBook` operationId).
+	CreatePriceBookWithBody(ctx context.Context, params *CreatePriceBookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreatePriceBook Add a version of a price book
+	//
+	// Books never change: another one for the same zone and currency is the next version. Of the
+	// books that are effective on a day the one with the latest date holds, and of several with
+	// that date the newest. A sealed bill keeps the version that it was made with. As YAML the
+	// body is a file of one book, as `pricebook import` reads it. At most 4 MiB.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/price-books (the `CreatePriceBook` operationId).
+	CreatePriceBook(ctx context.Context, params *CreatePriceBookParams, body CreatePriceBookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPriceBook Read a version of a price book
+	//
+	// Corresponds with GET /api/v1/price-books/{id} (the `GetPriceBook` operationId).
+	GetPriceBook(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListSettlementRuns List settlement runs that were asked for
+	//
+	// Corresponds with GET /api/v1/settlement-runs (the `ListSettlementRuns` operationId).
+	ListSettlementRuns(ctx context.Context, params *ListSettlementRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartSettlementRunWithBody Settle a day, or close a month
+	//
+	// Days and months are settled by themselves when their time has come; this does it at once.
+	// Only what is over at its site is settled; a period that is over nowhere is 409
+	// `period_not_over`. A workspace's day is billed once, however often it is settled. The run is
+	// done in the background: read it until its status is `done`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/settlement-runs (the `StartSettlementRun` operationId).
+	StartSettlementRunWithBody(ctx context.Context, params *StartSettlementRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartSettlementRun Settle a day, or close a month
+	//
+	// Days and months are settled by themselves when their time has come; this does it at once.
+	// Only what is over at its site is settled; a period that is over nowhere is 409
+	// `period_not_over`. A workspace's day is billed once, however often it is settled. The run is
+	// done in the background: read it until its status is `done`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/settlement-runs (the `StartSettlementRun` operationId).
+	StartSettlementRun(ctx context.Context, params *StartSettlementRunParams, body StartSettlementRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewSettlementRunWithBody See what a run would make
+	//
+	// Makes no bill and moves no money. What pays for a daily bill is decided when it is made, so
+	// previews of daily bills have no deductions.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/settlement-runs/preview (the `PreviewSettlementRun` operationId).
+	PreviewSettlementRunWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewSettlementRun See what a run would make
+	//
+	// Makes no bill and moves no money. What pays for a daily bill is decided when it is made, so
+	// previews of daily bills have no deductions.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/settlement-runs/preview (the `PreviewSettlementRun` operationId).
+	PreviewSettlementRun(ctx context.Context, body PreviewSettlementRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSettlementRun Read a settlement run
+	//
+	// Corresponds with GET /api/v1/settlement-runs/{id} (the `GetSettlementRun` operationId).
+	GetSettlementRun(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSites List the configured sites
 	//
@@ -272,6 +431,108 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/subscriptions/{id} (the `GetSubscription` operationId).
 	GetSubscription(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListUsage Read what a workspace reported for a day
+	//
+	// All samples on one page, by item, variant and hour. Samples that came after their own day
+	// was billed are in the day that was open then.
+	//
+	// Corresponds with GET /api/v1/usage (the `ListUsage` operationId).
+	ListUsage(ctx context.Context, params *ListUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReportUsageWithBody Report usage
+	//
+	// Up to 50,000 samples and 16 MiB a request, as a JSON array, or as NDJSON: one object a line.
+	// The key of a sample is (workspace, item, variant, hour). A repeat is a duplicate; another
+	// quantity replaces while the day is open; after it was billed the sample is `late`, and the
+	// difference is charged as a correction in the next open day. So a request is safe to repeat,
+	// and needs no idempotency key.
+	//
+	// A sample that cannot be taken is in `rejected` with its index, and never blocks the others.
+	// Codes: `invalid_sample`, `unknown_workspace`, `unknown_site`, `unknown_item`,
+	// `negative_quantity`, `invalid_hour`, `future_hour`, `too_late`. Only what cannot be read as
+	// samples at all is refused as a whole, and then nothing is taken.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/usage (the `ReportUsage` operationId).
+	ReportUsageWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReportUsage Report usage
+	//
+	// Up to 50,000 samples and 16 MiB a request, as a JSON array, or as NDJSON: one object a line.
+	// The key of a sample is (workspace, item, variant, hour). A repeat is a duplicate; another
+	// quantity replaces while the day is open; after it was billed the sample is `late`, and the
+	// difference is charged as a correction in the next open day. So a request is safe to repeat,
+	// and needs no idempotency key.
+	//
+	// A sample that cannot be taken is in `rejected` with its index, and never blocks the others.
+	// Codes: `invalid_sample`, `unknown_workspace`, `unknown_site`, `unknown_item`,
+	// `negative_quantity`, `invalid_hour`, `future_hour`, `too_late`. Only what cannot be read as
+	// samples at all is refused as a whole, and then nothing is taken.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/usage (the `ReportUsage` operationId).
+	ReportUsage(ctx context.Context, body ReportUsageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Verify Check everything that must always be true
+	//
+	// Reads the whole store and derives every bill again from its facts, so it takes its time. It
+	// changes nothing and runs beside anything else. At most 100 violations are listed.
+	//
+	// Corresponds with GET /api/v1/verify (the `Verify` operationId).
+	Verify(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListVouchers List the vouchers of a billing account
+	//
+	// Corresponds with GET /api/v1/vouchers (the `ListVouchers` operationId).
+	ListVouchers(ctx context.Context, params *ListVouchersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateVoucherWithBody Give a voucher to a billing account
+	//
+	// Vouchers pay before prepaid cards and cash, and not for items that exclude them.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/vouchers (the `CreateVoucher` operationId).
+	CreateVoucherWithBody(ctx context.Context, params *CreateVoucherParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateVoucher Give a voucher to a billing account
+	//
+	// Vouchers pay before prepaid cards and cash, and not for items that exclude them.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/vouchers (the `CreateVoucher` operationId).
+	CreateVoucher(ctx context.Context, params *CreateVoucherParams, body CreateVoucherJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetWallet Read what a billing account has
+	//
+	// The id is the billing account's.
+	//
+	// Corresponds with GET /api/v1/wallets/{id} (the `GetWallet` operationId).
+	GetWallet(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AdjustWalletWithBody Add to the cash of a billing account, or take from it
+	//
+	// What is added first pays what is owed. Cash never goes below zero: that is 409
+	// `insufficient_balance`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/wallets/{id}/adjustments (the `AdjustWallet` operationId).
+	AdjustWalletWithBody(ctx context.Context, id ID, params *AdjustWalletParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AdjustWallet Add to the cash of a billing account, or take from it
+	//
+	// What is added first pays what is owed. Cash never goes below zero: that is 409
+	// `insufficient_balance`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/wallets/{id}/adjustments (the `AdjustWallet` operationId).
+	AdjustWallet(ctx context.Context, id ID, params *AdjustWalletParams, body AdjustWalletJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Whoami Who the key in use stands for
 	//
@@ -487,11 +748,59 @@ func (c *Client) UpdateBillingAccount(ctx context.Context, id ID, body UpdateBil
 	return c.Client.Do(req)
 }
 
+// ListBills List monthly bills, by month
+//
+// Corresponds with GET /api/v1/bills (the `ListBills` operationId).
+func (c *Client) ListBills(ctx context.Context, params *ListBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBillsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBill Read a monthly bill
+//
+// Corresponds with GET /api/v1/bills/{id} (the `GetBill` operationId).
+func (c *Client) GetBill(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBillRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportBill Download a monthly bill with all its daily bills
+//
+// As CSV there is a row for each line of each day. A cell that a spreadsheet would run as a
+// formula begins with an apostrophe.
+//
+// Corresponds with GET /api/v1/bills/{id}/export (the `ExportBill` operationId).
+func (c *Client) ExportBill(ctx context.Context, id ID, params *ExportBillParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportBillRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListBindings List bindings, ended ones too
 //
 // With `workspace_id` this is the whole history of one workspace on one page, which is
 // bounded by nature: a settlement changes at most once a month. A key that acts for one
-// account must name the workspace.
+// account must name the workspace or its billing account.
 //
 // Corresponds with GET /api/v1/bindings (the `ListBindings` operationId).
 func (c *Client) ListBindings(ctx context.Context, params *ListBindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -670,11 +979,322 @@ func (c *Client) ClaimCloudAccount(ctx context.Context, id ID, params *ClaimClou
 	return c.Client.Do(req)
 }
 
+// ListDailyBills List daily bills
+//
+// Give `day`, or `from` and `to`. With `workspace_id` these are the bills of one workspace,
+// with `billing_account_id` those of one payer; without either they are those of all, for one
+// day only. A key that acts for one account sees its own.
+//
+// Corresponds with GET /api/v1/daily-bills (the `ListDailyBills` operationId).
+func (c *Client) ListDailyBills(ctx context.Context, params *ListDailyBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDailyBillsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListLedgerTransactions List the book of a billing account in one currency
+//
+// Corresponds with GET /api/v1/ledger/transactions (the `ListLedgerTransactions` operationId).
+func (c *Client) ListLedgerTransactions(ctx context.Context, params *ListLedgerTransactionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListLedgerTransactionsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListListings List the configured marketplace listings
 //
 // Corresponds with GET /api/v1/listings (the `ListListings` operationId).
 func (c *Client) ListListings(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListListingsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListMeteringRecords List what is reported to marketplaces
+//
+// A key that acts for one account must name the subscription.
+//
+// Corresponds with GET /api/v1/metering-records (the `ListMeteringRecords` operationId).
+func (c *Client) ListMeteringRecords(ctx context.Context, params *ListMeteringRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMeteringRecordsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FlushMetering Report what is due to marketplaces now
+//
+// Reporting goes on by itself; this does not wait for it. A repeat is safe: no record is sent
+// again but by its marketplace's own rules. What the marketplaces have not answered within 20
+// seconds goes on in the background.
+//
+// Corresponds with POST /api/v1/metering-records/flush (the `FlushMetering` operationId).
+func (c *Client) FlushMetering(ctx context.Context, params *FlushMeteringParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFlushMeteringRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListPrepaidCards List the prepaid cards of a billing account
+//
+// Corresponds with GET /api/v1/prepaid-cards (the `ListPrepaidCards` operationId).
+func (c *Client) ListPrepaidCards(ctx context.Context, params *ListPrepaidCardsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPrepaidCardsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreatePrepaidCardWithBody Give a prepaid card to a billing account
+//
+// Cards pay after vouchers and before cash, for every item.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/prepaid-cards (the `CreatePrepaidCard` operationId).
+func (c *Client) CreatePrepaidCardWithBody(ctx context.Context, params *CreatePrepaidCardParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePrepaidCardRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreatePrepaidCard Give a prepaid card to a billing account
+//
+// Cards pay after vouchers and before cash, for every item.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/prepaid-cards (the `CreatePrepaidCard` operationId).
+func (c *Client) CreatePrepaidCard(ctx context.Context, params *CreatePrepaidCardParams, body CreatePrepaidCardJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePrepaidCardRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListPriceBooks List price books, all versions
+//
+// Corresponds with GET /api/v1/price-books (the `ListPriceBooks` operationId).
+func (c *Client) ListPriceBooks(ctx context.Context, params *ListPriceBooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPriceBooksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreatePriceBookWithBody Add a version of a price book
+//
+// Books never change: another one for the same zone and currency is the next version. Of the
+// books that are effective on a day the one with the latest date holds, and of several with
+// that date the newest. A sealed bill keeps the version that it was made with. As YAML the
+// body is a file of one book, as `pricebook import` reads it. At most 4 MiB.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/price-books (the `CreatePriceBook` operationId).
+func (c *Client) CreatePriceBookWithBody(ctx context.Context, params *CreatePriceBookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePriceBookRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreatePriceBook Add a version of a price book
+//
+// Books never change: another one for the same zone and currency is the next version. Of the
+// books that are effective on a day the one with the latest date holds, and of several with
+// that date the newest. A sealed bill keeps the version that it was made with. As YAML the
+// body is a file of one book, as `pricebook import` reads it. At most 4 MiB.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/price-books (the `CreatePriceBook` operationId).
+func (c *Client) CreatePriceBook(ctx context.Context, params *CreatePriceBookParams, body CreatePriceBookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePriceBookRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPriceBook Read a version of a price book
+//
+// Corresponds with GET /api/v1/price-books/{id} (the `GetPriceBook` operationId).
+func (c *Client) GetPriceBook(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPriceBookRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListSettlementRuns List settlement runs that were asked for
+//
+// Corresponds with GET /api/v1/settlement-runs (the `ListSettlementRuns` operationId).
+func (c *Client) ListSettlementRuns(ctx context.Context, params *ListSettlementRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSettlementRunsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartSettlementRunWithBody Settle a day, or close a month
+//
+// Days and months are settled by themselves when their time has come; this does it at once.
+// Only what is over at its site is settled; a period that is over nowhere is 409
+// `period_not_over`. A workspace's day is billed once, however often it is settled. The run is
+// done in the background: read it until its status is `done`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/settlement-runs (the `StartSettlementRun` operationId).
+func (c *Client) StartSettlementRunWithBody(ctx context.Context, params *StartSettlementRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartSettlementRunRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartSettlementRun Settle a day, or close a month
+//
+// Days and months are settled by themselves when their time has come; this does it at once.
+// Only what is over at its site is settled; a period that is over nowhere is 409
+// `period_not_over`. A workspace's day is billed once, however often it is settled. The run is
+// done in the background: read it until its status is `done`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/settlement-runs (the `StartSettlementRun` operationId).
+func (c *Client) StartSettlementRun(ctx context.Context, params *StartSettlementRunParams, body StartSettlementRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartSettlementRunRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewSettlementRunWithBody See what a run would make
+//
+// Makes no bill and moves no money. What pays for a daily bill is decided when it is made, so
+// previews of daily bills have no deductions.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/settlement-runs/preview (the `PreviewSettlementRun` operationId).
+func (c *Client) PreviewSettlementRunWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewSettlementRunRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewSettlementRun See what a run would make
+//
+// Makes no bill and moves no money. What pays for a daily bill is decided when it is made, so
+// previews of daily bills have no deductions.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/settlement-runs/preview (the `PreviewSettlementRun` operationId).
+func (c *Client) PreviewSettlementRun(ctx context.Context, body PreviewSettlementRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewSettlementRunRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSettlementRun Read a settlement run
+//
+// Corresponds with GET /api/v1/settlement-runs/{id} (the `GetSettlementRun` operationId).
+func (c *Client) GetSettlementRun(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSettlementRunRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -720,6 +1340,208 @@ func (c *Client) ListSubscriptions(ctx context.Context, params *ListSubscription
 // Corresponds with GET /api/v1/subscriptions/{id} (the `GetSubscription` operationId).
 func (c *Client) GetSubscription(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetSubscriptionRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListUsage Read what a workspace reported for a day
+//
+// All samples on one page, by item, variant and hour. Samples that came after their own day
+// was billed are in the day that was open then.
+//
+// Corresponds with GET /api/v1/usage (the `ListUsage` operationId).
+func (c *Client) ListUsage(ctx context.Context, params *ListUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListUsageRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReportUsageWithBody Report usage
+//
+// Up to 50,000 samples and 16 MiB a request, as a JSON array, or as NDJSON: one object a line.
+// The key of a sample is (workspace, item, variant, hour). A repeat is a duplicate; another
+// quantity replaces while the day is open; after it was billed the sample is `late`, and the
+// difference is charged as a correction in the next open day. So a request is safe to repeat,
+// and needs no idempotency key.
+//
+// A sample that cannot be taken is in `rejected` with its index, and never blocks the others.
+// Codes: `invalid_sample`, `unknown_workspace`, `unknown_site`, `unknown_item`,
+// `negative_quantity`, `invalid_hour`, `future_hour`, `too_late`. Only what cannot be read as
+// samples at all is refused as a whole, and then nothing is taken.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/usage (the `ReportUsage` operationId).
+func (c *Client) ReportUsageWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReportUsageRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReportUsage Report usage
+//
+// Up to 50,000 samples and 16 MiB a request, as a JSON array, or as NDJSON: one object a line.
+// The key of a sample is (workspace, item, variant, hour). A repeat is a duplicate; another
+// quantity replaces while the day is open; after it was billed the sample is `late`, and the
+// difference is charged as a correction in the next open day. So a request is safe to repeat,
+// and needs no idempotency key.
+//
+// A sample that cannot be taken is in `rejected` with its index, and never blocks the others.
+// Codes: `invalid_sample`, `unknown_workspace`, `unknown_site`, `unknown_item`,
+// `negative_quantity`, `invalid_hour`, `future_hour`, `too_late`. Only what cannot be read as
+// samples at all is refused as a whole, and then nothing is taken.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/usage (the `ReportUsage` operationId).
+func (c *Client) ReportUsage(ctx context.Context, body ReportUsageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReportUsageRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Verify Check everything that must always be true
+//
+// Reads the whole store and derives every bill again from its facts, so it takes its time. It
+// changes nothing and runs beside anything else. At most 100 violations are listed.
+//
+// Corresponds with GET /api/v1/verify (the `Verify` operationId).
+func (c *Client) Verify(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVerifyRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListVouchers List the vouchers of a billing account
+//
+// Corresponds with GET /api/v1/vouchers (the `ListVouchers` operationId).
+func (c *Client) ListVouchers(ctx context.Context, params *ListVouchersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVouchersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateVoucherWithBody Give a voucher to a billing account
+//
+// Vouchers pay before prepaid cards and cash, and not for items that exclude them.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/vouchers (the `CreateVoucher` operationId).
+func (c *Client) CreateVoucherWithBody(ctx context.Context, params *CreateVoucherParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateVoucherRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateVoucher Give a voucher to a billing account
+//
+// Vouchers pay before prepaid cards and cash, and not for items that exclude them.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/vouchers (the `CreateVoucher` operationId).
+func (c *Client) CreateVoucher(ctx context.Context, params *CreateVoucherParams, body CreateVoucherJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateVoucherRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetWallet Read what a billing account has
+//
+// The id is the billing account's.
+//
+// Corresponds with GET /api/v1/wallets/{id} (the `GetWallet` operationId).
+func (c *Client) GetWallet(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetWalletRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AdjustWalletWithBody Add to the cash of a billing account, or take from it
+//
+// What is added first pays what is owed. Cash never goes below zero: that is 409
+// `insufficient_balance`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/wallets/{id}/adjustments (the `AdjustWallet` operationId).
+func (c *Client) AdjustWalletWithBody(ctx context.Context, id ID, params *AdjustWalletParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdjustWalletRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AdjustWallet Add to the cash of a billing account, or take from it
+//
+// What is added first pays what is owed. Cash never goes below zero: that is 409
+// `insufficient_balance`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/wallets/{id}/adjustments (the `AdjustWallet` operationId).
+func (c *Client) AdjustWallet(ctx context.Context, id ID, params *AdjustWalletParams, body AdjustWalletJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdjustWalletRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1011,6 +1833,30 @@ func NewListBillingAccountsRequest(server string, params *ListBillingAccountsPar
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
+		if params.UserName != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "user_name", *params.UserName, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Email != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "email", *params.Email, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -1185,6 +2031,191 @@ func NewUpdateBillingAccountRequestWithBody(server string, id ID, contentType st
 	return req, nil
 }
 
+// NewListBillsRequest constructs an http.Request for the ListBills method
+func NewListBillsRequest(server string, params *ListBillsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/bills")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.BillingAccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", *params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Month != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "month", *params.Month, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetBillRequest constructs an http.Request for the GetBill method
+func NewGetBillRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/bills/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExportBillRequest constructs an http.Request for the ExportBill method
+func NewExportBillRequest(server string, id ID, params *ExportBillParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/bills/%s/export", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListBindingsRequest constructs an http.Request for the ListBindings method
 func NewListBindingsRequest(server string, params *ListBindingsParams) (*http.Request, error) {
 	var err error
@@ -1216,6 +2247,30 @@ func NewListBindingsRequest(server string, params *ListBindingsParams) (*http.Re
 		if params.WorkspaceID != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "workspace_id", *params.WorkspaceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.BillingAccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", *params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SubscriptionID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "subscription_id", *params.SubscriptionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -1361,6 +2416,66 @@ func NewListCallbacksRequest(server string, params *ListCallbacksParams) (*http.
 		if params.Rejected != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "rejected", *params.Rejected, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Outcome != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "outcome", *params.Outcome, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Verified != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "verified", *params.Verified, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.DeliveryKey != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "delivery_key", *params.DeliveryKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SubscriptionID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "subscription_id", *params.SubscriptionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -1531,6 +2646,54 @@ func NewListCloudAccountsRequest(server string, params *ListCloudAccountsParams)
 
 		}
 
+		if params.Listing != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "listing", *params.Listing, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Provider != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "provider", *params.Provider, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ProviderAccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "provider_account_id", *params.ProviderAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -1665,6 +2828,218 @@ func NewClaimCloudAccountRequestWithBody(server string, id ID, params *ClaimClou
 	return req, nil
 }
 
+// NewListDailyBillsRequest constructs an http.Request for the ListDailyBills method
+func NewListDailyBillsRequest(server string, params *ListDailyBillsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/daily-bills")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.WorkspaceID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "workspace_id", *params.WorkspaceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.BillingAccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", *params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Day != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "day", *params.Day, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListLedgerTransactionsRequest constructs an http.Request for the ListLedgerTransactions method
+func NewListLedgerTransactionsRequest(server string, params *ListLedgerTransactionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/ledger/transactions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Currency != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "currency", *params.Currency, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListListingsRequest constructs an http.Request for the ListListings method
 func NewListListingsRequest(server string) (*http.Request, error) {
 	var err error
@@ -1675,6 +3050,605 @@ func NewListListingsRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/api/v1/listings")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListMeteringRecordsRequest constructs an http.Request for the ListMeteringRecords method
+func NewListMeteringRecordsRequest(server string, params *ListMeteringRecordsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/metering-records")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SubscriptionID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "subscription_id", *params.SubscriptionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Listing != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "listing", *params.Listing, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewFlushMeteringRequest constructs an http.Request for the FlushMetering method
+func NewFlushMeteringRequest(server string, params *FlushMeteringParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/metering-records/flush")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListPrepaidCardsRequest constructs an http.Request for the ListPrepaidCards method
+func NewListPrepaidCardsRequest(server string, params *ListPrepaidCardsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/prepaid-cards")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreatePrepaidCardRequest calls the generic CreatePrepaidCard builder with application/json body
+func NewCreatePrepaidCardRequest(server string, params *CreatePrepaidCardParams, body CreatePrepaidCardJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreatePrepaidCardRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreatePrepaidCardRequestWithBody constructs an http.Request for the CreatePrepaidCard method, with any body, and a specified content type
+func NewCreatePrepaidCardRequestWithBody(server string, params *CreatePrepaidCardParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/prepaid-cards")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListPriceBooksRequest constructs an http.Request for the ListPriceBooks method
+func NewListPriceBooksRequest(server string, params *ListPriceBooksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/price-books")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreatePriceBookRequest calls the generic CreatePriceBook builder with application/json body
+func NewCreatePriceBookRequest(server string, params *CreatePriceBookParams, body CreatePriceBookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreatePriceBookRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreatePriceBookRequestWithBody constructs an http.Request for the CreatePriceBook method, with any body, and a specified content type
+func NewCreatePriceBookRequestWithBody(server string, params *CreatePriceBookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/price-books")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetPriceBookRequest constructs an http.Request for the GetPriceBook method
+func NewGetPriceBookRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/price-books/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListSettlementRunsRequest constructs an http.Request for the ListSettlementRuns method
+func NewListSettlementRunsRequest(server string, params *ListSettlementRunsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/settlement-runs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartSettlementRunRequest calls the generic StartSettlementRun builder with application/json body
+func NewStartSettlementRunRequest(server string, params *StartSettlementRunParams, body StartSettlementRunJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartSettlementRunRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewStartSettlementRunRequestWithBody constructs an http.Request for the StartSettlementRun method, with any body, and a specified content type
+func NewStartSettlementRunRequestWithBody(server string, params *StartSettlementRunParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/settlement-runs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPreviewSettlementRunRequest calls the generic PreviewSettlementRun builder with application/json body
+func NewPreviewSettlementRunRequest(server string, body PreviewSettlementRunJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPreviewSettlementRunRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewPreviewSettlementRunRequestWithBody constructs an http.Request for the PreviewSettlementRun method, with any body, and a specified content type
+func NewPreviewSettlementRunRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/settlement-runs/preview")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetSettlementRunRequest constructs an http.Request for the GetSettlementRun method
+func NewGetSettlementRunRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/settlement-runs/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -1759,6 +3733,42 @@ func NewListSubscriptionsRequest(server string, params *ListSubscriptionsParams)
 
 		}
 
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CloudAccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cloud_account_id", *params.CloudAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ProviderSubscriptionID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "provider_subscription_id", *params.ProviderSubscriptionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -1831,6 +3841,332 @@ func NewGetSubscriptionRequest(server string, id ID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListUsageRequest constructs an http.Request for the ListUsage method
+func NewListUsageRequest(server string, params *ListUsageParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/usage")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "workspace_id", params.WorkspaceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "day", params.Day, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReportUsageRequest calls the generic ReportUsage builder with application/json body
+func NewReportUsageRequest(server string, body ReportUsageJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReportUsageRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewReportUsageRequestWithBody constructs an http.Request for the ReportUsage method, with any body, and a specified content type
+func NewReportUsageRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/usage")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewVerifyRequest constructs an http.Request for the Verify method
+func NewVerifyRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/verify")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListVouchersRequest constructs an http.Request for the ListVouchers method
+func NewListVouchersRequest(server string, params *ListVouchersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/vouchers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateVoucherRequest calls the generic CreateVoucher builder with application/json body
+func NewCreateVoucherRequest(server string, params *CreateVoucherParams, body CreateVoucherJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateVoucherRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateVoucherRequestWithBody constructs an http.Request for the CreateVoucher method, with any body, and a specified content type
+func NewCreateVoucherRequestWithBody(server string, params *CreateVoucherParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/vouchers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetWalletRequest constructs an http.Request for the GetWallet method
+func NewGetWalletRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/wallets/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAdjustWalletRequest calls the generic AdjustWallet builder with application/json body
+func NewAdjustWalletRequest(server string, id ID, params *AdjustWalletParams, body AdjustWalletJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAdjustWalletRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewAdjustWalletRequestWithBody constructs an http.Request for the AdjustWallet method, with any body, and a specified content type
+func NewAdjustWalletRequestWithBody(server string, id ID, params *AdjustWalletParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/wallets/%s/adjustments", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewWhoamiRequest constructs an http.Request for the Whoami method
 func NewWhoamiRequest(server string) (*http.Request, error) {
 	var err error
@@ -1889,6 +4225,30 @@ func NewListWorkspacesRequest(server string, params *ListWorkspacesParams) (*htt
 		if params.BillingAccountID != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", *params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Site != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "site", *params.Site, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2157,11 +4517,35 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/v1/billing-accounts/{id} (the `UpdateBillingAccount` operationId).
 	UpdateBillingAccountWithResponse(ctx context.Context, id ID, body UpdateBillingAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateBillingAccountResponse, error)
 
+	// ListBillsWithResponse List monthly bills, by month
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/bills (the `ListBills` operationId).
+	ListBillsWithResponse(ctx context.Context, params *ListBillsParams, reqEditors ...RequestEditorFn) (*ListBillsResponse, error)
+
+	// GetBillWithResponse Read a monthly bill
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/bills/{id} (the `GetBill` operationId).
+	GetBillWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetBillResponse, error)
+
+	// ExportBillWithResponse Download a monthly bill with all its daily bills
+	//
+	// As CSV there is a row for each line of each day. A cell that a spreadsheet would run as a
+	// formula begins with an apostrophe.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/bills/{id}/export (the `ExportBill` operationId).
+	ExportBillWithResponse(ctx context.Context, id ID, params *ExportBillParams, reqEditors ...RequestEditorFn) (*ExportBillResponse, error)
+
 	// ListBindingsWithResponse List bindings, ended ones too
 	//
 	// With `workspace_id` this is the whole history of one workspace on one page, which is
 	// bounded by nature: a settlement changes at most once a month. A key that acts for one
-	// account must name the workspace.
+	// account must name the workspace or its billing account.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2252,12 +4636,171 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/cloud-accounts/{id}/claim (the `ClaimCloudAccount` operationId).
 	ClaimCloudAccountWithResponse(ctx context.Context, id ID, params *ClaimCloudAccountParams, body ClaimCloudAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*ClaimCloudAccountResponse, error)
 
+	// ListDailyBillsWithResponse List daily bills
+	//
+	// Give `day`, or `from` and `to`. With `workspace_id` these are the bills of one workspace,
+	// with `billing_account_id` those of one payer; without either they are those of all, for one
+	// day only. A key that acts for one account sees its own.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/daily-bills (the `ListDailyBills` operationId).
+	ListDailyBillsWithResponse(ctx context.Context, params *ListDailyBillsParams, reqEditors ...RequestEditorFn) (*ListDailyBillsResponse, error)
+
+	// ListLedgerTransactionsWithResponse List the book of a billing account in one currency
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/ledger/transactions (the `ListLedgerTransactions` operationId).
+	ListLedgerTransactionsWithResponse(ctx context.Context, params *ListLedgerTransactionsParams, reqEditors ...RequestEditorFn) (*ListLedgerTransactionsResponse, error)
+
 	// ListListingsWithResponse List the configured marketplace listings
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/listings (the `ListListings` operationId).
 	ListListingsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListListingsResponse, error)
+
+	// ListMeteringRecordsWithResponse List what is reported to marketplaces
+	//
+	// A key that acts for one account must name the subscription.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/metering-records (the `ListMeteringRecords` operationId).
+	ListMeteringRecordsWithResponse(ctx context.Context, params *ListMeteringRecordsParams, reqEditors ...RequestEditorFn) (*ListMeteringRecordsResponse, error)
+
+	// FlushMeteringWithResponse Report what is due to marketplaces now
+	//
+	// Reporting goes on by itself; this does not wait for it. A repeat is safe: no record is sent
+	// again but by its marketplace's own rules. What the marketplaces have not answered within 20
+	// seconds goes on in the background.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/metering-records/flush (the `FlushMetering` operationId).
+	FlushMeteringWithResponse(ctx context.Context, params *FlushMeteringParams, reqEditors ...RequestEditorFn) (*FlushMeteringResponse, error)
+
+	// ListPrepaidCardsWithResponse List the prepaid cards of a billing account
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/prepaid-cards (the `ListPrepaidCards` operationId).
+	ListPrepaidCardsWithResponse(ctx context.Context, params *ListPrepaidCardsParams, reqEditors ...RequestEditorFn) (*ListPrepaidCardsResponse, error)
+
+	// CreatePrepaidCardWithBodyWithResponse Give a prepaid card to a billing account
+	//
+	// Cards pay after vouchers and before cash, for every item.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/prepaid-cards (the `CreatePrepaidCard` operationId).
+	CreatePrepaidCardWithBodyWithResponse(ctx context.Context, params *CreatePrepaidCardParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePrepaidCardResponse, error)
+
+	// CreatePrepaidCardWithResponse Give a prepaid card to a billing account
+	//
+	// Cards pay after vouchers and before cash, for every item.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/prepaid-cards (the `CreatePrepaidCard` operationId).
+	CreatePrepaidCardWithResponse(ctx context.Context, params *CreatePrepaidCardParams, body CreatePrepaidCardJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatePrepaidCardResponse, error)
+
+	// ListPriceBooksWithResponse List price books, all versions
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/price-books (the `ListPriceBooks` operationId).
+	ListPriceBooksWithResponse(ctx context.Context, params *ListPriceBooksParams, reqEditors ...RequestEditorFn) (*ListPriceBooksResponse, error)
+
+	// CreatePriceBookWithBodyWithResponse Add a version of a price book
+	//
+	// Books never change: another one for the same zone and currency is the next version. Of the
+	// books that are effective on a day the one with the latest date holds, and of several with
+	// that date the newest. A sealed bill keeps the version that it was made with. As YAML the
+	// body is a file of one book, as `pricebook import` reads it. At most 4 MiB.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/price-books (the `CreatePriceBook` operationId).
+	CreatePriceBookWithBodyWithResponse(ctx context.Context, params *CreatePriceBookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePriceBookResponse, error)
+
+	// CreatePriceBookWithResponse Add a version of a price book
+	//
+	// Books never change: another one for the same zone and currency is the next version. Of the
+	// books that are effective on a day the one with the latest date holds, and of several with
+	// that date the newest. A sealed bill keeps the version that it was made with. As YAML the
+	// body is a file of one book, as `pricebook import` reads it. At most 4 MiB.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/price-books (the `CreatePriceBook` operationId).
+	CreatePriceBookWithResponse(ctx context.Context, params *CreatePriceBookParams, body CreatePriceBookJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatePriceBookResponse, error)
+
+	// GetPriceBookWithResponse Read a version of a price book
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/price-books/{id} (the `GetPriceBook` operationId).
+	GetPriceBookWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetPriceBookResponse, error)
+
+	// ListSettlementRunsWithResponse List settlement runs that were asked for
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/settlement-runs (the `ListSettlementRuns` operationId).
+	ListSettlementRunsWithResponse(ctx context.Context, params *ListSettlementRunsParams, reqEditors ...RequestEditorFn) (*ListSettlementRunsResponse, error)
+
+	// StartSettlementRunWithBodyWithResponse Settle a day, or close a month
+	//
+	// Days and months are settled by themselves when their time has come; this does it at once.
+	// Only what is over at its site is settled; a period that is over nowhere is 409
+	// `period_not_over`. A workspace's day is billed once, however often it is settled. The run is
+	// done in the background: read it until its status is `done`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/settlement-runs (the `StartSettlementRun` operationId).
+	StartSettlementRunWithBodyWithResponse(ctx context.Context, params *StartSettlementRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartSettlementRunResponse, error)
+
+	// StartSettlementRunWithResponse Settle a day, or close a month
+	//
+	// Days and months are settled by themselves when their time has come; this does it at once.
+	// Only what is over at its site is settled; a period that is over nowhere is 409
+	// `period_not_over`. A workspace's day is billed once, however often it is settled. The run is
+	// done in the background: read it until its status is `done`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/settlement-runs (the `StartSettlementRun` operationId).
+	StartSettlementRunWithResponse(ctx context.Context, params *StartSettlementRunParams, body StartSettlementRunJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSettlementRunResponse, error)
+
+	// PreviewSettlementRunWithBodyWithResponse See what a run would make
+	//
+	// Makes no bill and moves no money. What pays for a daily bill is decided when it is made, so
+	// previews of daily bills have no deductions.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/settlement-runs/preview (the `PreviewSettlementRun` operationId).
+	PreviewSettlementRunWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewSettlementRunResponse, error)
+
+	// PreviewSettlementRunWithResponse See what a run would make
+	//
+	// Makes no bill and moves no money. What pays for a daily bill is decided when it is made, so
+	// previews of daily bills have no deductions.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/settlement-runs/preview (the `PreviewSettlementRun` operationId).
+	PreviewSettlementRunWithResponse(ctx context.Context, body PreviewSettlementRunJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewSettlementRunResponse, error)
+
+	// GetSettlementRunWithResponse Read a settlement run
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/settlement-runs/{id} (the `GetSettlementRun` operationId).
+	GetSettlementRunWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSettlementRunResponse, error)
 
 	// ListSitesWithResponse List the configured sites
 	//
@@ -2279,6 +4822,116 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/subscriptions/{id} (the `GetSubscription` operationId).
 	GetSubscriptionWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSubscriptionResponse, error)
+
+	// ListUsageWithResponse Read what a workspace reported for a day
+	//
+	// All samples on one page, by item, variant and hour. Samples that came after their own day
+	// was billed are in the day that was open then.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/usage (the `ListUsage` operationId).
+	ListUsageWithResponse(ctx context.Context, params *ListUsageParams, reqEditors ...RequestEditorFn) (*ListUsageResponse, error)
+
+	// ReportUsageWithBodyWithResponse Report usage
+	//
+	// Up to 50,000 samples and 16 MiB a request, as a JSON array, or as NDJSON: one object a line.
+	// The key of a sample is (workspace, item, variant, hour). A repeat is a duplicate; another
+	// quantity replaces while the day is open; after it was billed the sample is `late`, and the
+	// difference is charged as a correction in the next open day. So a request is safe to repeat,
+	// and needs no idempotency key.
+	//
+	// A sample that cannot be taken is in `rejected` with its index, and never blocks the others.
+	// Codes: `invalid_sample`, `unknown_workspace`, `unknown_site`, `unknown_item`,
+	// `negative_quantity`, `invalid_hour`, `future_hour`, `too_late`. Only what cannot be read as
+	// samples at all is refused as a whole, and then nothing is taken.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/usage (the `ReportUsage` operationId).
+	ReportUsageWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportUsageResponse, error)
+
+	// ReportUsageWithResponse Report usage
+	//
+	// Up to 50,000 samples and 16 MiB a request, as a JSON array, or as NDJSON: one object a line.
+	// The key of a sample is (workspace, item, variant, hour). A repeat is a duplicate; another
+	// quantity replaces while the day is open; after it was billed the sample is `late`, and the
+	// difference is charged as a correction in the next open day. So a request is safe to repeat,
+	// and needs no idempotency key.
+	//
+	// A sample that cannot be taken is in `rejected` with its index, and never blocks the others.
+	// Codes: `invalid_sample`, `unknown_workspace`, `unknown_site`, `unknown_item`,
+	// `negative_quantity`, `invalid_hour`, `future_hour`, `too_late`. Only what cannot be read as
+	// samples at all is refused as a whole, and then nothing is taken.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/usage (the `ReportUsage` operationId).
+	ReportUsageWithResponse(ctx context.Context, body ReportUsageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReportUsageResponse, error)
+
+	// VerifyWithResponse Check everything that must always be true
+	//
+	// Reads the whole store and derives every bill again from its facts, so it takes its time. It
+	// changes nothing and runs beside anything else. At most 100 violations are listed.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/verify (the `Verify` operationId).
+	VerifyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*VerifyResponse, error)
+
+	// ListVouchersWithResponse List the vouchers of a billing account
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/vouchers (the `ListVouchers` operationId).
+	ListVouchersWithResponse(ctx context.Context, params *ListVouchersParams, reqEditors ...RequestEditorFn) (*ListVouchersResponse, error)
+
+	// CreateVoucherWithBodyWithResponse Give a voucher to a billing account
+	//
+	// Vouchers pay before prepaid cards and cash, and not for items that exclude them.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/vouchers (the `CreateVoucher` operationId).
+	CreateVoucherWithBodyWithResponse(ctx context.Context, params *CreateVoucherParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVoucherResponse, error)
+
+	// CreateVoucherWithResponse Give a voucher to a billing account
+	//
+	// Vouchers pay before prepaid cards and cash, and not for items that exclude them.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/vouchers (the `CreateVoucher` operationId).
+	CreateVoucherWithResponse(ctx context.Context, params *CreateVoucherParams, body CreateVoucherJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateVoucherResponse, error)
+
+	// GetWalletWithResponse Read what a billing account has
+	//
+	// The id is the billing account's.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/wallets/{id} (the `GetWallet` operationId).
+	GetWalletWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetWalletResponse, error)
+
+	// AdjustWalletWithBodyWithResponse Add to the cash of a billing account, or take from it
+	//
+	// What is added first pays what is owed. Cash never goes below zero: that is 409
+	// `insufficient_balance`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/wallets/{id}/adjustments (the `AdjustWallet` operationId).
+	AdjustWalletWithBodyWithResponse(ctx context.Context, id ID, params *AdjustWalletParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdjustWalletResponse, error)
+
+	// AdjustWalletWithResponse Add to the cash of a billing account, or take from it
+	//
+	// What is added first pays what is owed. Cash never goes below zero: that is 409
+	// `insufficient_balance`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/wallets/{id}/adjustments (the `AdjustWallet` operationId).
+	AdjustWalletWithResponse(ctx context.Context, id ID, params *AdjustWalletParams, body AdjustWalletJSONRequestBody, reqEditors ...RequestEditorFn) (*AdjustWalletResponse, error)
 
 	// WhoamiWithResponse Who the key in use stands for
 	//
@@ -2650,6 +5303,150 @@ func (r UpdateBillingAccountResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UpdateBillingAccountResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListBillsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BillList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBillsResponse) GetJSON200() *BillList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListBillsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBillsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBillsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBillsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBillsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetBillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Bill
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetBillResponse) GetJSON200() *Bill {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetBillResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBillResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ExportBillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BillExport
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExportBillResponse) GetJSON200() *BillExport {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportBillResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportBillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportBillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportBillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportBillResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3040,6 +5837,102 @@ func (r ClaimCloudAccountResponse) ContentType() string {
 	return ""
 }
 
+type ListDailyBillsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DailyBillList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDailyBillsResponse) GetJSON200() *DailyBillList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDailyBillsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDailyBillsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDailyBillsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDailyBillsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDailyBillsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListLedgerTransactionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TransactionList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListLedgerTransactionsResponse) GetJSON200() *TransactionList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListLedgerTransactionsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListLedgerTransactionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListLedgerTransactionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListLedgerTransactionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListLedgerTransactionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListListingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -3082,6 +5975,534 @@ func (r ListListingsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListListingsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListMeteringRecordsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MeteringRecordList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMeteringRecordsResponse) GetJSON200() *MeteringRecordList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListMeteringRecordsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMeteringRecordsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMeteringRecordsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMeteringRecordsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMeteringRecordsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type FlushMeteringResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *MeteringFlush
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r FlushMeteringResponse) GetJSON202() *MeteringFlush {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r FlushMeteringResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r FlushMeteringResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FlushMeteringResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FlushMeteringResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FlushMeteringResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListPrepaidCardsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FundList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPrepaidCardsResponse) GetJSON200() *FundList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListPrepaidCardsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPrepaidCardsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPrepaidCardsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPrepaidCardsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPrepaidCardsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreatePrepaidCardResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Fund
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreatePrepaidCardResponse) GetJSON201() *Fund {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreatePrepaidCardResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreatePrepaidCardResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreatePrepaidCardResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreatePrepaidCardResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreatePrepaidCardResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListPriceBooksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PriceBookList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPriceBooksResponse) GetJSON200() *PriceBookList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListPriceBooksResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPriceBooksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPriceBooksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPriceBooksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPriceBooksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreatePriceBookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *PriceBook
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreatePriceBookResponse) GetJSON201() *PriceBook {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreatePriceBookResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreatePriceBookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreatePriceBookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreatePriceBookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreatePriceBookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetPriceBookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PriceBook
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPriceBookResponse) GetJSON200() *PriceBook {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPriceBookResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPriceBookResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPriceBookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPriceBookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPriceBookResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListSettlementRunsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SettlementRunList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListSettlementRunsResponse) GetJSON200() *SettlementRunList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListSettlementRunsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListSettlementRunsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListSettlementRunsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListSettlementRunsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListSettlementRunsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type StartSettlementRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *SettlementRun
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r StartSettlementRunResponse) GetJSON202() *SettlementRun {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartSettlementRunResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartSettlementRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartSettlementRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartSettlementRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartSettlementRunResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PreviewSettlementRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SettlementPreview
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PreviewSettlementRunResponse) GetJSON200() *SettlementPreview {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PreviewSettlementRunResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PreviewSettlementRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PreviewSettlementRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PreviewSettlementRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PreviewSettlementRunResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSettlementRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SettlementRun
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSettlementRunResponse) GetJSON200() *SettlementRun {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSettlementRunResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSettlementRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSettlementRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSettlementRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSettlementRunResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3226,6 +6647,342 @@ func (r GetSubscriptionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetSubscriptionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UsageDay
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListUsageResponse) GetJSON200() *UsageDay {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReportUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UsageReport
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReportUsageResponse) GetJSON200() *UsageReport {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReportUsageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReportUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReportUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReportUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReportUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type VerifyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Verification
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r VerifyResponse) GetJSON200() *Verification {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r VerifyResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r VerifyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r VerifyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r VerifyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r VerifyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListVouchersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FundList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListVouchersResponse) GetJSON200() *FundList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListVouchersResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListVouchersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListVouchersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListVouchersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListVouchersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateVoucherResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Fund
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateVoucherResponse) GetJSON201() *Fund {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateVoucherResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateVoucherResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateVoucherResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateVoucherResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateVoucherResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetWalletResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Wallet
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetWalletResponse) GetJSON200() *Wallet {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetWalletResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetWalletResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetWalletResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetWalletResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetWalletResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AdjustWalletResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Transaction
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AdjustWalletResponse) GetJSON201() *Transaction {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AdjustWalletResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AdjustWalletResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AdjustWalletResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AdjustWalletResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AdjustWalletResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3572,11 +7329,53 @@ func (c *ClientWithResponses) UpdateBillingAccountWithResponse(ctx context.Conte
 	return ParseUpdateBillingAccountResponse(rsp)
 }
 
+// ListBillsWithResponse List monthly bills, by month
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/bills (the `ListBills` operationId).
+func (c *ClientWithResponses) ListBillsWithResponse(ctx context.Context, params *ListBillsParams, reqEditors ...RequestEditorFn) (*ListBillsResponse, error) {
+	rsp, err := c.ListBills(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBillsResponse(rsp)
+}
+
+// GetBillWithResponse Read a monthly bill
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/bills/{id} (the `GetBill` operationId).
+func (c *ClientWithResponses) GetBillWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetBillResponse, error) {
+	rsp, err := c.GetBill(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBillResponse(rsp)
+}
+
+// ExportBillWithResponse Download a monthly bill with all its daily bills
+//
+// As CSV there is a row for each line of each day. A cell that a spreadsheet would run as a
+// formula begins with an apostrophe.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/bills/{id}/export (the `ExportBill` operationId).
+func (c *ClientWithResponses) ExportBillWithResponse(ctx context.Context, id ID, params *ExportBillParams, reqEditors ...RequestEditorFn) (*ExportBillResponse, error) {
+	rsp, err := c.ExportBill(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportBillResponse(rsp)
+}
+
 // ListBindingsWithResponse List bindings, ended ones too
 //
 // With `workspace_id` this is the whole history of one workspace on one page, which is
 // bounded by nature: a settlement changes at most once a month. A key that acts for one
-// account must name the workspace.
+// account must name the workspace or its billing account.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3727,6 +7526,36 @@ func (c *ClientWithResponses) ClaimCloudAccountWithResponse(ctx context.Context,
 	return ParseClaimCloudAccountResponse(rsp)
 }
 
+// ListDailyBillsWithResponse List daily bills
+//
+// Give `day`, or `from` and `to`. With `workspace_id` these are the bills of one workspace,
+// with `billing_account_id` those of one payer; without either they are those of all, for one
+// day only. A key that acts for one account sees its own.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/daily-bills (the `ListDailyBills` operationId).
+func (c *ClientWithResponses) ListDailyBillsWithResponse(ctx context.Context, params *ListDailyBillsParams, reqEditors ...RequestEditorFn) (*ListDailyBillsResponse, error) {
+	rsp, err := c.ListDailyBills(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDailyBillsResponse(rsp)
+}
+
+// ListLedgerTransactionsWithResponse List the book of a billing account in one currency
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/ledger/transactions (the `ListLedgerTransactions` operationId).
+func (c *ClientWithResponses) ListLedgerTransactionsWithResponse(ctx context.Context, params *ListLedgerTransactionsParams, reqEditors ...RequestEditorFn) (*ListLedgerTransactionsResponse, error) {
+	rsp, err := c.ListLedgerTransactions(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListLedgerTransactionsResponse(rsp)
+}
+
 // ListListingsWithResponse List the configured marketplace listings
 //
 // Returns a wrapper object for the known response body format(s).
@@ -3738,6 +7567,237 @@ func (c *ClientWithResponses) ListListingsWithResponse(ctx context.Context, reqE
 		return nil, err
 	}
 	return ParseListListingsResponse(rsp)
+}
+
+// ListMeteringRecordsWithResponse List what is reported to marketplaces
+//
+// A key that acts for one account must name the subscription.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/metering-records (the `ListMeteringRecords` operationId).
+func (c *ClientWithResponses) ListMeteringRecordsWithResponse(ctx context.Context, params *ListMeteringRecordsParams, reqEditors ...RequestEditorFn) (*ListMeteringRecordsResponse, error) {
+	rsp, err := c.ListMeteringRecords(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMeteringRecordsResponse(rsp)
+}
+
+// FlushMeteringWithResponse Report what is due to marketplaces now
+//
+// Reporting goes on by itself; this does not wait for it. A repeat is safe: no record is sent
+// again but by its marketplace's own rules. What the marketplaces have not answered within 20
+// seconds goes on in the background.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/metering-records/flush (the `FlushMetering` operationId).
+func (c *ClientWithResponses) FlushMeteringWithResponse(ctx context.Context, params *FlushMeteringParams, reqEditors ...RequestEditorFn) (*FlushMeteringResponse, error) {
+	rsp, err := c.FlushMetering(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFlushMeteringResponse(rsp)
+}
+
+// ListPrepaidCardsWithResponse List the prepaid cards of a billing account
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/prepaid-cards (the `ListPrepaidCards` operationId).
+func (c *ClientWithResponses) ListPrepaidCardsWithResponse(ctx context.Context, params *ListPrepaidCardsParams, reqEditors ...RequestEditorFn) (*ListPrepaidCardsResponse, error) {
+	rsp, err := c.ListPrepaidCards(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPrepaidCardsResponse(rsp)
+}
+
+// CreatePrepaidCardWithBodyWithResponse Give a prepaid card to a billing account
+//
+// Cards pay after vouchers and before cash, for every item.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/prepaid-cards (the `CreatePrepaidCard` operationId).
+func (c *ClientWithResponses) CreatePrepaidCardWithBodyWithResponse(ctx context.Context, params *CreatePrepaidCardParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePrepaidCardResponse, error) {
+	rsp, err := c.CreatePrepaidCardWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreatePrepaidCardResponse(rsp)
+}
+
+// CreatePrepaidCardWithResponse Give a prepaid card to a billing account
+//
+// Cards pay after vouchers and before cash, for every item.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/prepaid-cards (the `CreatePrepaidCard` operationId).
+func (c *ClientWithResponses) CreatePrepaidCardWithResponse(ctx context.Context, params *CreatePrepaidCardParams, body CreatePrepaidCardJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatePrepaidCardResponse, error) {
+	rsp, err := c.CreatePrepaidCard(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreatePrepaidCardResponse(rsp)
+}
+
+// ListPriceBooksWithResponse List price books, all versions
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/price-books (the `ListPriceBooks` operationId).
+func (c *ClientWithResponses) ListPriceBooksWithResponse(ctx context.Context, params *ListPriceBooksParams, reqEditors ...RequestEditorFn) (*ListPriceBooksResponse, error) {
+	rsp, err := c.ListPriceBooks(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPriceBooksResponse(rsp)
+}
+
+// CreatePriceBookWithBodyWithResponse Add a version of a price book
+//
+// Books never change: another one for the same zone and currency is the next version. Of the
+// books that are effective on a day the one with the latest date holds, and of several with
+// that date the newest. A sealed bill keeps the version that it was made with. As YAML the
+// body is a file of one book, as `pricebook import` reads it. At most 4 MiB.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/price-books (the `CreatePriceBook` operationId).
+func (c *ClientWithResponses) CreatePriceBookWithBodyWithResponse(ctx context.Context, params *CreatePriceBookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreatePriceBookResponse, error) {
+	rsp, err := c.CreatePriceBookWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreatePriceBookResponse(rsp)
+}
+
+// CreatePriceBookWithResponse Add a version of a price book
+//
+// Books never change: another one for the same zone and currency is the next version. Of the
+// books that are effective on a day the one with the latest date holds, and of several with
+// that date the newest. A sealed bill keeps the version that it was made with. As YAML the
+// body is a file of one book, as `pricebook import` reads it. At most 4 MiB.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/price-books (the `CreatePriceBook` operationId).
+func (c *ClientWithResponses) CreatePriceBookWithResponse(ctx context.Context, params *CreatePriceBookParams, body CreatePriceBookJSONRequestBody, reqEditors ...RequestEditorFn) (*CreatePriceBookResponse, error) {
+	rsp, err := c.CreatePriceBook(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreatePriceBookResponse(rsp)
+}
+
+// GetPriceBookWithResponse Read a version of a price book
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/price-books/{id} (the `GetPriceBook` operationId).
+func (c *ClientWithResponses) GetPriceBookWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetPriceBookResponse, error) {
+	rsp, err := c.GetPriceBook(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPriceBookResponse(rsp)
+}
+
+// ListSettlementRunsWithResponse List settlement runs that were asked for
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/settlement-runs (the `ListSettlementRuns` operationId).
+func (c *ClientWithResponses) ListSettlementRunsWithResponse(ctx context.Context, params *ListSettlementRunsParams, reqEditors ...RequestEditorFn) (*ListSettlementRunsResponse, error) {
+	rsp, err := c.ListSettlementRuns(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListSettlementRunsResponse(rsp)
+}
+
+// StartSettlementRunWithBodyWithResponse Settle a day, or close a month
+//
+// Days and months are settled by themselves when their time has come; this does it at once.
+// Only what is over at its site is settled; a period that is over nowhere is 409
+// `period_not_over`. A workspace's day is billed once, however often it is settled. The run is
+// done in the background: read it until its status is `done`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/settlement-runs (the `StartSettlementRun` operationId).
+func (c *ClientWithResponses) StartSettlementRunWithBodyWithResponse(ctx context.Context, params *StartSettlementRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartSettlementRunResponse, error) {
+	rsp, err := c.StartSettlementRunWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartSettlementRunResponse(rsp)
+}
+
+// StartSettlementRunWithResponse Settle a day, or close a month
+//
+// Days and months are settled by themselves when their time has come; this does it at once.
+// Only what is over at its site is settled; a period that is over nowhere is 409
+// `period_not_over`. A workspace's day is billed once, however often it is settled. The run is
+// done in the background: read it until its status is `done`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/settlement-runs (the `StartSettlementRun` operationId).
+func (c *ClientWithResponses) StartSettlementRunWithResponse(ctx context.Context, params *StartSettlementRunParams, body StartSettlementRunJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSettlementRunResponse, error) {
+	rsp, err := c.StartSettlementRun(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartSettlementRunResponse(rsp)
+}
+
+// PreviewSettlementRunWithBodyWithResponse See what a run would make
+//
+// Makes no bill and moves no money. What pays for a daily bill is decided when it is made, so
+// previews of daily bills have no deductions.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/settlement-runs/preview (the `PreviewSettlementRun` operationId).
+func (c *ClientWithResponses) PreviewSettlementRunWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewSettlementRunResponse, error) {
+	rsp, err := c.PreviewSettlementRunWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewSettlementRunResponse(rsp)
+}
+
+// PreviewSettlementRunWithResponse See what a run would make
+//
+// Makes no bill and moves no money. What pays for a daily bill is decided when it is made, so
+// previews of daily bills have no deductions.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/settlement-runs/preview (the `PreviewSettlementRun` operationId).
+func (c *ClientWithResponses) PreviewSettlementRunWithResponse(ctx context.Context, body PreviewSettlementRunJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewSettlementRunResponse, error) {
+	rsp, err := c.PreviewSettlementRun(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewSettlementRunResponse(rsp)
+}
+
+// GetSettlementRunWithResponse Read a settlement run
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/settlement-runs/{id} (the `GetSettlementRun` operationId).
+func (c *ClientWithResponses) GetSettlementRunWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSettlementRunResponse, error) {
+	rsp, err := c.GetSettlementRun(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSettlementRunResponse(rsp)
 }
 
 // ListSitesWithResponse List the configured sites
@@ -3777,6 +7837,176 @@ func (c *ClientWithResponses) GetSubscriptionWithResponse(ctx context.Context, i
 		return nil, err
 	}
 	return ParseGetSubscriptionResponse(rsp)
+}
+
+// ListUsageWithResponse Read what a workspace reported for a day
+//
+// All samples on one page, by item, variant and hour. Samples that came after their own day
+// was billed are in the day that was open then.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/usage (the `ListUsage` operationId).
+func (c *ClientWithResponses) ListUsageWithResponse(ctx context.Context, params *ListUsageParams, reqEditors ...RequestEditorFn) (*ListUsageResponse, error) {
+	rsp, err := c.ListUsage(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListUsageResponse(rsp)
+}
+
+// ReportUsageWithBodyWithResponse Report usage
+//
+// Up to 50,000 samples and 16 MiB a request, as a JSON array, or as NDJSON: one object a line.
+// The key of a sample is (workspace, item, variant, hour). A repeat is a duplicate; another
+// quantity replaces while the day is open; after it was billed the sample is `late`, and the
+// difference is charged as a correction in the next open day. So a request is safe to repeat,
+// and needs no idempotency key.
+//
+// A sample that cannot be taken is in `rejected` with its index, and never blocks the others.
+// Codes: `invalid_sample`, `unknown_workspace`, `unknown_site`, `unknown_item`,
+// `negative_quantity`, `invalid_hour`, `future_hour`, `too_late`. Only what cannot be read as
+// samples at all is refused as a whole, and then nothing is taken.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/usage (the `ReportUsage` operationId).
+func (c *ClientWithResponses) ReportUsageWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReportUsageResponse, error) {
+	rsp, err := c.ReportUsageWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReportUsageResponse(rsp)
+}
+
+// ReportUsageWithResponse Report usage
+//
+// Up to 50,000 samples and 16 MiB a request, as a JSON array, or as NDJSON: one object a line.
+// The key of a sample is (workspace, item, variant, hour). A repeat is a duplicate; another
+// quantity replaces while the day is open; after it was billed the sample is `late`, and the
+// difference is charged as a correction in the next open day. So a request is safe to repeat,
+// and needs no idempotency key.
+//
+// A sample that cannot be taken is in `rejected` with its index, and never blocks the others.
+// Codes: `invalid_sample`, `unknown_workspace`, `unknown_site`, `unknown_item`,
+// `negative_quantity`, `invalid_hour`, `future_hour`, `too_late`. Only what cannot be read as
+// samples at all is refused as a whole, and then nothing is taken.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/usage (the `ReportUsage` operationId).
+func (c *ClientWithResponses) ReportUsageWithResponse(ctx context.Context, body ReportUsageJSONRequestBody, reqEditors ...RequestEditorFn) (*ReportUsageResponse, error) {
+	rsp, err := c.ReportUsage(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReportUsageResponse(rsp)
+}
+
+// VerifyWithResponse Check everything that must always be true
+//
+// Reads the whole store and derives every bill again from its facts, so it takes its time. It
+// changes nothing and runs beside anything else. At most 100 violations are listed.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/verify (the `Verify` operationId).
+func (c *ClientWithResponses) VerifyWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*VerifyResponse, error) {
+	rsp, err := c.Verify(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseVerifyResponse(rsp)
+}
+
+// ListVouchersWithResponse List the vouchers of a billing account
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/vouchers (the `ListVouchers` operationId).
+func (c *ClientWithResponses) ListVouchersWithResponse(ctx context.Context, params *ListVouchersParams, reqEditors ...RequestEditorFn) (*ListVouchersResponse, error) {
+	rsp, err := c.ListVouchers(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListVouchersResponse(rsp)
+}
+
+// CreateVoucherWithBodyWithResponse Give a voucher to a billing account
+//
+// Vouchers pay before prepaid cards and cash, and not for items that exclude them.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/vouchers (the `CreateVoucher` operationId).
+func (c *ClientWithResponses) CreateVoucherWithBodyWithResponse(ctx context.Context, params *CreateVoucherParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateVoucherResponse, error) {
+	rsp, err := c.CreateVoucherWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateVoucherResponse(rsp)
+}
+
+// CreateVoucherWithResponse Give a voucher to a billing account
+//
+// Vouchers pay before prepaid cards and cash, and not for items that exclude them.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/vouchers (the `CreateVoucher` operationId).
+func (c *ClientWithResponses) CreateVoucherWithResponse(ctx context.Context, params *CreateVoucherParams, body CreateVoucherJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateVoucherResponse, error) {
+	rsp, err := c.CreateVoucher(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateVoucherResponse(rsp)
+}
+
+// GetWalletWithResponse Read what a billing account has
+//
+// The id is the billing account's.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/wallets/{id} (the `GetWallet` operationId).
+func (c *ClientWithResponses) GetWalletWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetWalletResponse, error) {
+	rsp, err := c.GetWallet(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetWalletResponse(rsp)
+}
+
+// AdjustWalletWithBodyWithResponse Add to the cash of a billing account, or take from it
+//
+// What is added first pays what is owed. Cash never goes below zero: that is 409
+// `insufficient_balance`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/wallets/{id}/adjustments (the `AdjustWallet` operationId).
+func (c *ClientWithResponses) AdjustWalletWithBodyWithResponse(ctx context.Context, id ID, params *AdjustWalletParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdjustWalletResponse, error) {
+	rsp, err := c.AdjustWalletWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAdjustWalletResponse(rsp)
+}
+
+// AdjustWalletWithResponse Add to the cash of a billing account, or take from it
+//
+// What is added first pays what is owed. Cash never goes below zero: that is 409
+// `insufficient_balance`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/wallets/{id}/adjustments (the `AdjustWallet` operationId).
+func (c *ClientWithResponses) AdjustWalletWithResponse(ctx context.Context, id ID, params *AdjustWalletParams, body AdjustWalletJSONRequestBody, reqEditors ...RequestEditorFn) (*AdjustWalletResponse, error) {
+	rsp, err := c.AdjustWallet(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAdjustWalletResponse(rsp)
 }
 
 // WhoamiWithResponse Who the key in use stands for
@@ -4079,6 +8309,108 @@ func ParseUpdateBillingAccountResponse(rsp *http.Response) (*UpdateBillingAccoun
 	return response, nil
 }
 
+// ParseListBillsResponse parses an HTTP response from a ListBillsWithResponse call
+func ParseListBillsResponse(rsp *http.Response) (*ListBillsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBillsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BillList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetBillResponse parses an HTTP response from a GetBillWithResponse call
+func ParseGetBillResponse(rsp *http.Response) (*GetBillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Bill
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExportBillResponse parses an HTTP response from a ExportBillWithResponse call
+func ParseExportBillResponse(rsp *http.Response) (*ExportBillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportBillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BillExport
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
+	}
+
+	return response, nil
+}
+
 // ParseListBindingsResponse parses an HTTP response from a ListBindingsWithResponse call
 func ParseListBindingsResponse(rsp *http.Response) (*ListBindingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4343,6 +8675,72 @@ func ParseClaimCloudAccountResponse(rsp *http.Response) (*ClaimCloudAccountRespo
 	return response, nil
 }
 
+// ParseListDailyBillsResponse parses an HTTP response from a ListDailyBillsWithResponse call
+func ParseListDailyBillsResponse(rsp *http.Response) (*ListDailyBillsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDailyBillsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DailyBillList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListLedgerTransactionsResponse parses an HTTP response from a ListLedgerTransactionsWithResponse call
+func ParseListLedgerTransactionsResponse(rsp *http.Response) (*ListLedgerTransactionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListLedgerTransactionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TransactionList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListListingsResponse parses an HTTP response from a ListListingsWithResponse call
 func ParseListListingsResponse(rsp *http.Response) (*ListListingsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -4359,6 +8757,369 @@ func ParseListListingsResponse(rsp *http.Response) (*ListListingsResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest ListingList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListMeteringRecordsResponse parses an HTTP response from a ListMeteringRecordsWithResponse call
+func ParseListMeteringRecordsResponse(rsp *http.Response) (*ListMeteringRecordsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMeteringRecordsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MeteringRecordList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseFlushMeteringResponse parses an HTTP response from a FlushMeteringWithResponse call
+func ParseFlushMeteringResponse(rsp *http.Response) (*FlushMeteringResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FlushMeteringResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest MeteringFlush
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListPrepaidCardsResponse parses an HTTP response from a ListPrepaidCardsWithResponse call
+func ParseListPrepaidCardsResponse(rsp *http.Response) (*ListPrepaidCardsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPrepaidCardsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FundList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreatePrepaidCardResponse parses an HTTP response from a CreatePrepaidCardWithResponse call
+func ParseCreatePrepaidCardResponse(rsp *http.Response) (*CreatePrepaidCardResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreatePrepaidCardResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Fund
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListPriceBooksResponse parses an HTTP response from a ListPriceBooksWithResponse call
+func ParseListPriceBooksResponse(rsp *http.Response) (*ListPriceBooksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPriceBooksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PriceBookList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreatePriceBookResponse parses an HTTP response from a CreatePriceBookWithResponse call
+func ParseCreatePriceBookResponse(rsp *http.Response) (*CreatePriceBookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreatePriceBookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest PriceBook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetPriceBookResponse parses an HTTP response from a GetPriceBookWithResponse call
+func ParseGetPriceBookResponse(rsp *http.Response) (*GetPriceBookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPriceBookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PriceBook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListSettlementRunsResponse parses an HTTP response from a ListSettlementRunsWithResponse call
+func ParseListSettlementRunsResponse(rsp *http.Response) (*ListSettlementRunsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListSettlementRunsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SettlementRunList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartSettlementRunResponse parses an HTTP response from a StartSettlementRunWithResponse call
+func ParseStartSettlementRunResponse(rsp *http.Response) (*StartSettlementRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartSettlementRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest SettlementRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePreviewSettlementRunResponse parses an HTTP response from a PreviewSettlementRunWithResponse call
+func ParsePreviewSettlementRunResponse(rsp *http.Response) (*PreviewSettlementRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PreviewSettlementRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SettlementPreview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetSettlementRunResponse parses an HTTP response from a GetSettlementRunWithResponse call
+func ParseGetSettlementRunResponse(rsp *http.Response) (*GetSettlementRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSettlementRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SettlementRun
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -4462,6 +9223,237 @@ func ParseGetSubscriptionResponse(rsp *http.Response) (*GetSubscriptionResponse,
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListUsageResponse parses an HTTP response from a ListUsageWithResponse call
+func ParseListUsageResponse(rsp *http.Response) (*ListUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UsageDay
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReportUsageResponse parses an HTTP response from a ReportUsageWithResponse call
+func ParseReportUsageResponse(rsp *http.Response) (*ReportUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReportUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UsageReport
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseVerifyResponse parses an HTTP response from a VerifyWithResponse call
+func ParseVerifyResponse(rsp *http.Response) (*VerifyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &VerifyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Verification
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListVouchersResponse parses an HTTP response from a ListVouchersWithResponse call
+func ParseListVouchersResponse(rsp *http.Response) (*ListVouchersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListVouchersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FundList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateVoucherResponse parses an HTTP response from a CreateVoucherWithResponse call
+func ParseCreateVoucherResponse(rsp *http.Response) (*CreateVoucherResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateVoucherResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Fund
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetWalletResponse parses an HTTP response from a GetWalletWithResponse call
+func ParseGetWalletResponse(rsp *http.Response) (*GetWalletResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetWalletResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Wallet
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAdjustWalletResponse parses an HTTP response from a AdjustWalletWithResponse call
+func ParseAdjustWalletResponse(rsp *http.Response) (*AdjustWalletResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AdjustWalletResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Transaction
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

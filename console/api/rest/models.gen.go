@@ -7,6 +7,33 @@ import (
 	"time"
 )
 
+// Defines values for BillStatus.
+const (
+	Issued        BillStatus = "issued"
+	Overdue       BillStatus = "overdue"
+	Paid          BillStatus = "paid"
+	PartiallyPaid BillStatus = "partially_paid"
+	Void          BillStatus = "void"
+)
+
+// Valid indicates whether the value is a known member of the BillStatus enum.
+func (e BillStatus) Valid() bool {
+	switch e {
+	case Issued:
+		return true
+	case Overdue:
+		return true
+	case Paid:
+		return true
+	case PartiallyPaid:
+		return true
+	case Void:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for BindingCause.
 const (
 	Chosen               BindingCause = "chosen"
@@ -28,6 +55,72 @@ func (e BindingCause) Valid() bool {
 	}
 }
 
+// Defines values for DailyBillStatus.
+const (
+	DailyBillStatusOpen    DailyBillStatus = "open"
+	DailyBillStatusSealed  DailyBillStatus = "sealed"
+	DailyBillStatusSettled DailyBillStatus = "settled"
+)
+
+// Valid indicates whether the value is a known member of the DailyBillStatus enum.
+func (e DailyBillStatus) Valid() bool {
+	switch e {
+	case DailyBillStatusOpen:
+		return true
+	case DailyBillStatusSealed:
+		return true
+	case DailyBillStatusSettled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FundKind.
+const (
+	DiscountVoucher FundKind = "discount_voucher"
+	OrdinaryVoucher FundKind = "ordinary_voucher"
+	PrepaidCard     FundKind = "prepaid_card"
+)
+
+// Valid indicates whether the value is a known member of the FundKind enum.
+func (e FundKind) Valid() bool {
+	switch e {
+	case DiscountVoucher:
+		return true
+	case OrdinaryVoucher:
+		return true
+	case PrepaidCard:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FundStatus.
+const (
+	FundStatusActive   FundStatus = "active"
+	FundStatusExpired  FundStatus = "expired"
+	FundStatusInactive FundStatus = "inactive"
+	FundStatusUsedUp   FundStatus = "used_up"
+)
+
+// Valid indicates whether the value is a known member of the FundStatus enum.
+func (e FundStatus) Valid() bool {
+	switch e {
+	case FundStatusActive:
+		return true
+	case FundStatusExpired:
+		return true
+	case FundStatusInactive:
+		return true
+	case FundStatusUsedUp:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListingOnRelease.
 const (
 	Lock           ListingOnRelease = "lock"
@@ -40,6 +133,81 @@ func (e ListingOnRelease) Valid() bool {
 	case Lock:
 		return true
 	case SettleByWallet:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MeteringRecordAlarm.
+const (
+	Calm     MeteringRecordAlarm = "calm"
+	Critical MeteringRecordAlarm = "critical"
+	Warning  MeteringRecordAlarm = "warning"
+)
+
+// Valid indicates whether the value is a known member of the MeteringRecordAlarm enum.
+func (e MeteringRecordAlarm) Valid() bool {
+	switch e {
+	case Calm:
+		return true
+	case Critical:
+		return true
+	case Warning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MeteringStatus.
+const (
+	MeteringStatusAccepted MeteringStatus = "accepted"
+	MeteringStatusConflict MeteringStatus = "conflict"
+	MeteringStatusExpired  MeteringStatus = "expired"
+	MeteringStatusOpen     MeteringStatus = "open"
+	MeteringStatusRejected MeteringStatus = "rejected"
+	MeteringStatusSealed   MeteringStatus = "sealed"
+	MeteringStatusSending  MeteringStatus = "sending"
+	MeteringStatusUnknown  MeteringStatus = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the MeteringStatus enum.
+func (e MeteringStatus) Valid() bool {
+	switch e {
+	case MeteringStatusAccepted:
+		return true
+	case MeteringStatusConflict:
+		return true
+	case MeteringStatusExpired:
+		return true
+	case MeteringStatusOpen:
+		return true
+	case MeteringStatusRejected:
+		return true
+	case MeteringStatusSealed:
+		return true
+	case MeteringStatusSending:
+		return true
+	case MeteringStatusUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewVoucherKind.
+const (
+	Discount NewVoucherKind = "discount"
+	Ordinary NewVoucherKind = "ordinary"
+)
+
+// Valid indicates whether the value is a known member of the NewVoucherKind enum.
+func (e NewVoucherKind) Valid() bool {
+	switch e {
+	case Discount:
+		return true
+	case Ordinary:
 		return true
 	default:
 		return false
@@ -82,6 +250,66 @@ func (e Outcome) Valid() bool {
 	case Tested:
 		return true
 	case Waiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PriceEventRound.
+const (
+	Ceil  PriceEventRound = "ceil"
+	Floor PriceEventRound = "floor"
+)
+
+// Valid indicates whether the value is a known member of the PriceEventRound enum.
+func (e PriceEventRound) Valid() bool {
+	switch e {
+	case Ceil:
+		return true
+	case Floor:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PriceItemAggregation.
+const (
+	Last PriceItemAggregation = "last"
+	Max  PriceItemAggregation = "max"
+	Sum  PriceItemAggregation = "sum"
+)
+
+// Valid indicates whether the value is a known member of the PriceItemAggregation enum.
+func (e PriceItemAggregation) Valid() bool {
+	switch e {
+	case Last:
+		return true
+	case Max:
+		return true
+	case Sum:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PriceItemMode.
+const (
+	Flat      PriceItemMode = "flat"
+	Graduated PriceItemMode = "graduated"
+	Volume    PriceItemMode = "volume"
+)
+
+// Valid indicates whether the value is a known member of the PriceItemMode enum.
+func (e PriceItemMode) Valid() bool {
+	switch e {
+	case Flat:
+		return true
+	case Graduated:
+		return true
+	case Volume:
 		return true
 	default:
 		return false
@@ -133,6 +361,24 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for RunKind.
+const (
+	Daily   RunKind = "daily"
+	Monthly RunKind = "monthly"
+)
+
+// Valid indicates whether the value is a known member of the RunKind enum.
+func (e RunKind) Valid() bool {
+	switch e {
+	case Daily:
+		return true
+	case Monthly:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SettlementMethod.
 const (
 	SettlementMethodBillingAccount SettlementMethod = "billing_account"
@@ -145,6 +391,27 @@ func (e SettlementMethod) Valid() bool {
 	case SettlementMethodBillingAccount:
 		return true
 	case SettlementMethodCloudAccount:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SettlementRunStatus.
+const (
+	Done    SettlementRunStatus = "done"
+	Failed  SettlementRunStatus = "failed"
+	Running SettlementRunStatus = "running"
+)
+
+// Valid indicates whether the value is a known member of the SettlementRunStatus enum.
+func (e SettlementRunStatus) Valid() bool {
+	switch e {
+	case Done:
+		return true
+	case Failed:
+		return true
+	case Running:
 		return true
 	default:
 		return false
@@ -178,6 +445,33 @@ func (e SubscriptionStatus) Valid() bool {
 	}
 }
 
+// Defines values for TransactionKind.
+const (
+	Adjustment TransactionKind = "adjustment"
+	Expiry     TransactionKind = "expiry"
+	Grant      TransactionKind = "grant"
+	TopUp      TransactionKind = "top_up"
+	Usage      TransactionKind = "usage"
+)
+
+// Valid indicates whether the value is a known member of the TransactionKind enum.
+func (e TransactionKind) Valid() bool {
+	switch e {
+	case Adjustment:
+		return true
+	case Expiry:
+		return true
+	case Grant:
+		return true
+	case TopUp:
+		return true
+	case Usage:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WorkspaceStatus.
 const (
 	WorkspaceStatusActive WorkspaceStatus = "active"
@@ -196,6 +490,55 @@ func (e WorkspaceStatus) Valid() bool {
 	}
 }
 
+// Defines values for ExportBillParamsFormat.
+const (
+	Csv  ExportBillParamsFormat = "csv"
+	JSON ExportBillParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the ExportBillParamsFormat enum.
+func (e ExportBillParamsFormat) Valid() bool {
+	switch e {
+	case Csv:
+		return true
+	case JSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListWorkspacesParamsStatus.
+const (
+	ListWorkspacesParamsStatusActive ListWorkspacesParamsStatus = "active"
+	ListWorkspacesParamsStatusLocked ListWorkspacesParamsStatus = "locked"
+)
+
+// Valid indicates whether the value is a known member of the ListWorkspacesParamsStatus enum.
+func (e ListWorkspacesParamsStatus) Valid() bool {
+	switch e {
+	case ListWorkspacesParamsStatusActive:
+		return true
+	case ListWorkspacesParamsStatusLocked:
+		return true
+	default:
+		return false
+	}
+}
+
+// Amount defines model for Amount.
+type Amount struct {
+	// Amount A decimal with up to six places; never a JSON number, which many readers round.
+	//
+	// Example: 12.340000
+	Amount string `json:"amount"`
+
+	// Currency ISO 4217.
+	//
+	// Example: CNY
+	Currency Currency `json:"currency"`
+}
+
 // APIKey defines model for ApiKey.
 type APIKey struct {
 	BillingAccountID *string   `json:"billing_account_id,omitempty"`
@@ -207,8 +550,9 @@ type APIKey struct {
 	Name      string     `json:"name"`
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
 
-	// Role `operator` may do everything; `finance` and `readonly` read everything but API keys;
-	// `workspace` reads workspaces and sites; `account` acts for one billing account.
+	// Role `operator` may do everything; `finance` and `readonly` read everything but API keys, and
+	// `finance` moves money and settles; `workspace` reports usage and reads workspaces and sites;
+	// `account` acts for one billing account.
 	Role Role `json:"role"`
 
 	// Secret Only in the answer that made the key.
@@ -219,6 +563,88 @@ type APIKey struct {
 type APIKeyList struct {
 	Data       []APIKey `json:"data"`
 	NextCursor string   `json:"next_cursor"`
+}
+
+// Balance defines model for Balance.
+type Balance struct {
+	Arrears Amount `json:"arrears"`
+	Cards   Amount `json:"cards"`
+	Carry   Amount `json:"carry"`
+	Cash    Amount `json:"cash"`
+
+	// Currency ISO 4217.
+	//
+	// Example: CNY
+	Currency Currency `json:"currency"`
+	Vouchers Amount   `json:"vouchers"`
+}
+
+// Bill What a billing account came to in one month and currency, the sum of its daily bills.
+type Bill struct {
+	Arrears          Amount      `json:"arrears"`
+	BillingAccountID string      `json:"billing_account_id"`
+	CloudCharge      Amount      `json:"cloud_charge"`
+	Deductions       []Deduction `json:"deductions"`
+	ID               string      `json:"id"`
+	IssuedAt         time.Time   `json:"issued_at"`
+
+	// Month Example: 2026-10
+	Month      Month           `json:"month"`
+	Status     BillStatus      `json:"status"`
+	Total      Amount          `json:"total"`
+	Workspaces []BillWorkspace `json:"workspaces"`
+}
+
+// BillStatus defines model for Bill.Status.
+type BillStatus string
+
+// BillExport defines model for BillExport.
+type BillExport struct {
+	// Bill What a billing account came to in one month and currency, the sum of its daily bills.
+	Bill       Bill        `json:"bill"`
+	DailyBills []DailyBill `json:"daily_bills"`
+}
+
+// BillLine defines model for BillLine.
+type BillLine struct {
+	Amount Amount `json:"amount"`
+
+	// CorrectsDay The earlier day that the line corrects; then quantity is all of that day's and amount the difference.
+	//
+	// Example: 2026-11-18
+	CorrectsDay *string `json:"corrects_day,omitempty"`
+	Item        string  `json:"item"`
+
+	// Price Of one unit; `0` where tiers mix prices.
+	Price string `json:"price"`
+
+	// Quantity An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Quantity Decimal `json:"quantity"`
+
+	// Unit An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Unit    Decimal `json:"unit"`
+	Variant string  `json:"variant"`
+}
+
+// BillList defines model for BillList.
+type BillList struct {
+	Data       []Bill `json:"data"`
+	NextCursor string `json:"next_cursor"`
+}
+
+// BillWorkspace defines model for BillWorkspace.
+type BillWorkspace struct {
+	Amount Amount `json:"amount"`
+	Days   int    `json:"days"`
+	Site   string `json:"site"`
+
+	// SubscriptionID What it was settled through; absent for the wallet.
+	SubscriptionID *string `json:"subscription_id,omitempty"`
+	WorkspaceID    string  `json:"workspace_id"`
 }
 
 // BillingAccount defines model for BillingAccount.
@@ -347,12 +773,101 @@ type CloudAccountList struct {
 	NextCursor string         `json:"next_cursor"`
 }
 
+// Currency ISO 4217.
+//
+// Example: CNY
+type Currency = string
+
+// DailyBill Deductions, cloud charge and arrears add up to the total, which is the sum of the lines.
+type DailyBill struct {
+	Arrears          Amount `json:"arrears"`
+	BillingAccountID string `json:"billing_account_id"`
+	CloudCharge      Amount `json:"cloud_charge"`
+
+	// Day A day at a site.
+	//
+	// Example: 2026-11-20
+	Day         Day         `json:"day"`
+	Deductions  []Deduction `json:"deductions"`
+	ID          string      `json:"id"`
+	Lines       []BillLine  `json:"lines"`
+	PriceBookID string      `json:"price_book_id"`
+
+	// SealedAt When it was made; absent in a preview.
+	SealedAt   *time.Time `json:"sealed_at,omitempty"`
+	Settlement Settlement `json:"settlement"`
+	Site       string     `json:"site"`
+
+	// Status `open` in a preview; `sealed` once made, while something of it is owed; `settled` if all of it was paid or charged to a cloud account.
+	Status DailyBillStatus `json:"status"`
+	Total  Amount          `json:"total"`
+
+	// Unrated Samples that are in no line, and why.
+	Unrated     []UnratedUsage `json:"unrated"`
+	WorkspaceID string         `json:"workspace_id"`
+}
+
+// DailyBillStatus `open` in a preview; `sealed` once made, while something of it is owed; `settled` if all of it was paid or charged to a cloud account.
+type DailyBillStatus string
+
+// DailyBillList defines model for DailyBillList.
+type DailyBillList struct {
+	Data       []DailyBill `json:"data"`
+	NextCursor string      `json:"next_cursor"`
+}
+
+// Day A day at a site.
+//
+// Example: 2026-11-20
+type Day = string
+
+// Decimal An exact decimal of up to 19 digits, without exponent.
+//
+// Example: 1200000
+type Decimal = string
+
+// Deduction defines model for Deduction.
+type Deduction struct {
+	Amount Amount `json:"amount"`
+
+	// Source `cash`, `carry` (what rounding to minor units left for later), `voucher/ID` or `card/ID`.
+	//
+	// Example: cash
+	Source string `json:"source"`
+}
+
 // FieldProblem defines model for FieldProblem.
 type FieldProblem struct {
 	Detail string `json:"detail"`
 
 	// Field A field of the body, nested ones as `outer/inner`, or a parameter.
 	Field string `json:"field"`
+}
+
+// Fund defines model for Fund.
+type Fund struct {
+	Amount           Amount     `json:"amount"`
+	Balance          Amount     `json:"balance"`
+	BillingAccountID string     `json:"billing_account_id"`
+	ID               string     `json:"id"`
+	Kind             FundKind   `json:"kind"`
+	Status           FundStatus `json:"status"`
+	ValidFrom        time.Time  `json:"valid_from"`
+	ValidUntil       time.Time  `json:"valid_until"`
+}
+
+// FundKind defines model for Fund.Kind.
+type FundKind string
+
+// FundStatus defines model for Fund.Status.
+type FundStatus string
+
+// FundList defines model for FundList.
+type FundList struct {
+	Data []Fund `json:"data"`
+
+	// NextCursor Always `""`.
+	NextCursor string `json:"next_cursor"`
 }
 
 // Listing defines model for Listing.
@@ -376,6 +891,62 @@ type ListingList struct {
 	NextCursor string `json:"next_cursor"`
 }
 
+// MeteringFlush defines model for MeteringFlush.
+type MeteringFlush struct {
+	Pending int `json:"pending"`
+}
+
+// MeteringRecord defines model for MeteringRecord.
+type MeteringRecord struct {
+	// Alarm How urgent it is: `warning` from half of its window, `critical` from four fifths.
+	Alarm    MeteringRecordAlarm `json:"alarm"`
+	Amount   Amount              `json:"amount"`
+	Attempts int                 `json:"attempts"`
+
+	// Deadline Until when the marketplace accepts it.
+	Deadline    time.Time `json:"deadline"`
+	Dimension   string    `json:"dimension"`
+	ID          string    `json:"id"`
+	LastError   string    `json:"last_error"`
+	Listing     string    `json:"listing"`
+	PeriodEnd   time.Time `json:"period_end"`
+	PeriodStart time.Time `json:"period_start"`
+
+	// ProviderRecordID The marketplace's id for it, or empty.
+	ProviderRecordID string `json:"provider_record_id"`
+
+	// RetryAt When it may be sent again.
+	RetryAt *time.Time `json:"retry_at,omitempty"`
+
+	// Status `unknown` is what a crash or a lost answer leaves, until the marketplace's own rules resolve it.
+	Status         MeteringStatus `json:"status"`
+	SubscriptionID string         `json:"subscription_id"`
+	Units          int64          `json:"units"`
+}
+
+// MeteringRecordAlarm How urgent it is: `warning` from half of its window, `critical` from four fifths.
+type MeteringRecordAlarm string
+
+// MeteringRecordList defines model for MeteringRecordList.
+type MeteringRecordList struct {
+	Data       []MeteringRecord `json:"data"`
+	NextCursor string           `json:"next_cursor"`
+}
+
+// MeteringStatus `unknown` is what a crash or a lost answer leaves, until the marketplace's own rules resolve it.
+type MeteringStatus string
+
+// Month Example: 2026-10
+type Month = string
+
+// NewAdjustment defines model for NewAdjustment.
+type NewAdjustment struct {
+	Amount Amount `json:"amount"`
+
+	// Reason Example: opening balance
+	Reason string `json:"reason"`
+}
+
 // NewAPIKey defines model for NewApiKey.
 type NewAPIKey struct {
 	// BillingAccountID With role `account` and only then.
@@ -384,8 +955,9 @@ type NewAPIKey struct {
 	// Name On one line.
 	Name string `json:"name"`
 
-	// Role `operator` may do everything; `finance` and `readonly` read everything but API keys;
-	// `workspace` reads workspaces and sites; `account` acts for one billing account.
+	// Role `operator` may do everything; `finance` and `readonly` read everything but API keys, and
+	// `finance` moves money and settles; `workspace` reports usage and reads workspaces and sites;
+	// `account` acts for one billing account.
 	Role Role `json:"role"`
 }
 
@@ -422,6 +994,71 @@ type NewClaim struct {
 	BillingAccountID string `json:"billing_account_id"`
 }
 
+// NewPrepaidCard defines model for NewPrepaidCard.
+type NewPrepaidCard struct {
+	Amount           Amount `json:"amount"`
+	BillingAccountID string `json:"billing_account_id"`
+
+	// ValidFrom Now if it is not given.
+	ValidFrom *time.Time `json:"valid_from,omitempty"`
+
+	// ValidUntil The first instant at which it is no longer valid.
+	ValidUntil time.Time `json:"valid_until"`
+}
+
+// NewPriceBook defines model for NewPriceBook.
+type NewPriceBook struct {
+	// Currency ISO 4217.
+	//
+	// Example: CNY
+	Currency Currency `json:"currency"`
+
+	// EffectiveFrom A day at a site.
+	//
+	// Example: 2026-11-20
+	EffectiveFrom Day         `json:"effective_from"`
+	Items         []PriceItem `json:"items"`
+
+	// Name Example: public
+	Name string `json:"name"`
+
+	// Scale The decimals that an amount is rounded to.
+	Scale *int `json:"scale,omitempty"`
+
+	// Zone Groups the sites with the same prices.
+	//
+	// Example: CN
+	Zone string `json:"zone"`
+}
+
+// NewSettlementRun defines model for NewSettlementRun.
+type NewSettlementRun struct {
+	// Early Settle a period that is not over; only under `--dev`.
+	Early *bool   `json:"early,omitempty"`
+	Kind  RunKind `json:"kind"`
+
+	// Period A day, or a month such as `2026-10`.
+	//
+	// Example: 2026-11-20
+	Period string `json:"period"`
+}
+
+// NewVoucher defines model for NewVoucher.
+type NewVoucher struct {
+	Amount           Amount          `json:"amount"`
+	BillingAccountID string          `json:"billing_account_id"`
+	Kind             *NewVoucherKind `json:"kind,omitempty"`
+
+	// ValidFrom Now if it is not given.
+	ValidFrom *time.Time `json:"valid_from,omitempty"`
+
+	// ValidUntil The first instant at which it is no longer valid.
+	ValidUntil time.Time `json:"valid_until"`
+}
+
+// NewVoucherKind defines model for NewVoucher.Kind.
+type NewVoucherKind string
+
 // NewWorkspace defines model for NewWorkspace.
 type NewWorkspace struct {
 	// Name 1 to 64 bytes on one line.
@@ -442,6 +1079,141 @@ type NewWorkspace struct {
 // change. `waiting`: kept until the purchase it belongs to arrives. `processing`: accepted,
 // finished later. `answered`: a question was answered. `replayed`, `refused`: turned away.
 type Outcome string
+
+// Posting defines model for Posting.
+type Posting struct {
+	// Account `cash`, `arrears`, `carry`, `revenue`, `external`, `voucher/ID`, `card/ID` or `cloud/SUBSCRIPTION`.
+	//
+	// Example: cash
+	Account string `json:"account"`
+	Amount  Amount `json:"amount"`
+}
+
+// Price Of one unit: `price` for a flat item, `tiers` for others.
+type Price struct {
+	// Price An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Price *Decimal     `json:"price,omitempty"`
+	Tiers *[]PriceTier `json:"tiers,omitempty"`
+
+	// Variant Example: 14d
+	Variant *string `json:"variant,omitempty"`
+}
+
+// PriceBook defines model for PriceBook.
+type PriceBook struct {
+	// Currency ISO 4217.
+	//
+	// Example: CNY
+	Currency Currency `json:"currency"`
+
+	// EffectiveFrom A day at a site.
+	//
+	// Example: 2026-11-20
+	EffectiveFrom Day         `json:"effective_from"`
+	ID            string      `json:"id"`
+	Items         []PriceItem `json:"items"`
+	Name          string      `json:"name"`
+	Scale         int         `json:"scale"`
+
+	// Version Counts the books of a zone and currency.
+	Version int    `json:"version"`
+	Zone    string `json:"zone"`
+}
+
+// PriceBookList defines model for PriceBookList.
+type PriceBookList struct {
+	Data       []PriceBook `json:"data"`
+	NextCursor string      `json:"next_cursor"`
+}
+
+// PriceEvent How one event of a size is counted where events become samples: max(min, round((size − free) / per)).
+type PriceEvent struct {
+	// Free An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Free *Decimal `json:"free,omitempty"`
+
+	// Min An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Min *Decimal `json:"min,omitempty"`
+
+	// Per An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Per   Decimal         `json:"per"`
+	Round PriceEventRound `json:"round"`
+
+	// Size Example: bytes
+	Size string `json:"size"`
+}
+
+// PriceEventRound defines model for PriceEvent.Round.
+type PriceEventRound string
+
+// PriceItem defines model for PriceItem.
+type PriceItem struct {
+	// Aggregation How the hourly samples of a day become one number.
+	Aggregation     PriceItemAggregation `json:"aggregation"`
+	ExcludeVouchers *bool                `json:"exclude_vouchers,omitempty"`
+
+	// FreeQuota An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	FreeQuota *Decimal `json:"free_quota,omitempty"`
+
+	// Item Example: logs
+	Item string `json:"item"`
+
+	// Measures What workspaces report towards the item; none is one that is called like it.
+	Measures *[]PriceMeasure `json:"measures,omitempty"`
+	Mode     *PriceItemMode  `json:"mode,omitempty"`
+
+	// Name For people.
+	Name   *string `json:"name,omitempty"`
+	Prices []Price `json:"prices"`
+
+	// Unit An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Unit Decimal `json:"unit"`
+}
+
+// PriceItemAggregation How the hourly samples of a day become one number.
+type PriceItemAggregation string
+
+// PriceItemMode defines model for PriceItem.Mode.
+type PriceItemMode string
+
+// PriceMeasure defines model for PriceMeasure.
+type PriceMeasure struct {
+	// Event How one event of a size is counted where events become samples: max(min, round((size − free) / per)).
+	Event *PriceEvent `json:"event,omitempty"`
+
+	// Group The sum that it goes into; the largest group counts.
+	Group   *string `json:"group,omitempty"`
+	Measure string  `json:"measure"`
+
+	// Weight An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Weight *Decimal `json:"weight,omitempty"`
+}
+
+// PriceTier defines model for PriceTier.
+type PriceTier struct {
+	// Price An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Price Decimal `json:"price"`
+
+	// UpTo An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	UpTo *Decimal `json:"up_to,omitempty"`
+}
 
 // Problem RFC 9457.
 type Problem struct {
@@ -485,9 +1257,13 @@ type Replay struct {
 	Outcome Outcome `json:"outcome"`
 }
 
-// Role `operator` may do everything; `finance` and `readonly` read everything but API keys;
-// `workspace` reads workspaces and sites; `account` acts for one billing account.
+// Role `operator` may do everything; `finance` and `readonly` read everything but API keys, and
+// `finance` moves money and settles; `workspace` reports usage and reads workspaces and sites;
+// `account` acts for one billing account.
 type Role string
+
+// RunKind defines model for RunKind.
+type RunKind string
 
 // Settlement defines model for Settlement.
 type Settlement struct {
@@ -499,6 +1275,51 @@ type Settlement struct {
 
 // SettlementMethod defines model for SettlementMethod.
 type SettlementMethod string
+
+// SettlementPreview defines model for SettlementPreview.
+type SettlementPreview struct {
+	// Bills The first 200 monthly bills.
+	Bills []Bill `json:"bills"`
+
+	// Count How many bills would be made.
+	Count int `json:"count"`
+
+	// DailyBills The first 200 daily bills.
+	DailyBills []DailyBill `json:"daily_bills"`
+	Kind       RunKind     `json:"kind"`
+	Period     string      `json:"period"`
+
+	// Totals What they come to, by currency.
+	Totals  []Amount `json:"totals"`
+	Waiting int      `json:"waiting"`
+}
+
+// SettlementRun defines model for SettlementRun.
+type SettlementRun struct {
+	// Bills How many bills it made.
+	Bills int `json:"bills"`
+
+	// Error What the last try stopped at; it goes on by itself.
+	Error      *string             `json:"error,omitempty"`
+	FinishedAt *time.Time          `json:"finished_at,omitempty"`
+	ID         string              `json:"id"`
+	Kind       RunKind             `json:"kind"`
+	Period     string              `json:"period"`
+	StartedAt  time.Time           `json:"started_at"`
+	Status     SettlementRunStatus `json:"status"`
+
+	// Waiting Workspaces with usage that nobody pays for, or that no price book covers.
+	Waiting int `json:"waiting"`
+}
+
+// SettlementRunStatus defines model for SettlementRun.Status.
+type SettlementRunStatus string
+
+// SettlementRunList defines model for SettlementRunList.
+type SettlementRunList struct {
+	Data       []SettlementRun `json:"data"`
+	NextCursor string          `json:"next_cursor"`
+}
 
 // Site defines model for Site.
 type Site struct {
@@ -558,6 +1379,138 @@ type SubscriptionList struct {
 // SubscriptionStatus `pending` → `active` ⇄ `frozen` → `ending` → `ended`. A cloud account has the best of its subscriptions.
 type SubscriptionStatus string
 
+// Transaction Postings sum to zero. Each transaction's hash covers the one before.
+type Transaction struct {
+	At               time.Time `json:"at"`
+	BillingAccountID string    `json:"billing_account_id"`
+	By               *string   `json:"by,omitempty"`
+
+	// Currency ISO 4217.
+	//
+	// Example: CNY
+	Currency Currency        `json:"currency"`
+	Hash     string          `json:"hash"`
+	ID       string          `json:"id"`
+	Kind     TransactionKind `json:"kind"`
+	Postings []Posting       `json:"postings"`
+	Reason   *string         `json:"reason,omitempty"`
+
+	// Ref What it is for, such as a bill.
+	Ref *string `json:"ref,omitempty"`
+
+	// Seq From 1, without gaps.
+	Seq int64 `json:"seq"`
+}
+
+// TransactionKind defines model for Transaction.Kind.
+type TransactionKind string
+
+// TransactionList defines model for TransactionList.
+type TransactionList struct {
+	Data       []Transaction `json:"data"`
+	NextCursor string        `json:"next_cursor"`
+}
+
+// UnratedUsage defines model for UnratedUsage.
+type UnratedUsage struct {
+	Item    string `json:"item"`
+	Reason  string `json:"reason"`
+	Variant string `json:"variant"`
+}
+
+// UsageDay defines model for UsageDay.
+type UsageDay struct {
+	Data []UsageQuantity `json:"data"`
+
+	// Day A day at a site.
+	//
+	// Example: 2026-11-20
+	Day Day `json:"day"`
+
+	// NextCursor Always `""`.
+	NextCursor string `json:"next_cursor"`
+
+	// Sealed The day is billed.
+	Sealed      bool   `json:"sealed"`
+	WorkspaceID string `json:"workspace_id"`
+}
+
+// UsageQuantity defines model for UsageQuantity.
+type UsageQuantity struct {
+	Hour time.Time `json:"hour"`
+	Item string    `json:"item"`
+
+	// Quantity An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Quantity Decimal `json:"quantity"`
+	Variant  string  `json:"variant"`
+}
+
+// UsageRejection defines model for UsageRejection.
+type UsageRejection struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// Index The sample's place in the request, from 0.
+	Index int `json:"index"`
+}
+
+// UsageReport defines model for UsageReport.
+type UsageReport struct {
+	Accepted  int `json:"accepted"`
+	Duplicate int `json:"duplicate"`
+
+	// Late How many came after their day was billed; they count as accepted, duplicate or replaced in the open day too.
+	Late     int              `json:"late"`
+	Rejected []UsageRejection `json:"rejected"`
+	Replaced int              `json:"replaced"`
+}
+
+// UsageSample defines model for UsageSample.
+type UsageSample struct {
+	// Hour The beginning of an hour.
+	Hour time.Time `json:"hour"`
+
+	// Item Example: logs
+	Item string `json:"item"`
+
+	// Quantity An exact decimal in the item's own unit. A JSON number is taken too, without exponent.
+	//
+	// Example: 1200000
+	Quantity string `json:"quantity"`
+
+	// Variant Example: 14d
+	Variant     *string `json:"variant,omitempty"`
+	WorkspaceID string  `json:"workspace_id"`
+}
+
+// Verification defines model for Verification.
+type Verification struct {
+	// Checked How many objects were checked, by kind.
+	Checked    map[string]int `json:"checked"`
+	Ok         bool           `json:"ok"`
+	Violations []Violation    `json:"violations"`
+}
+
+// Violation defines model for Violation.
+type Violation struct {
+	Detail string `json:"detail"`
+
+	// Invariant Example: I4
+	Invariant string `json:"invariant"`
+	Object    string `json:"object"`
+}
+
+// Wallet `cash` can be spent; `arrears` is what is owed, never below zero; `carry` is what rounding to
+// minor units left to be charged with the next bill, of either sign; `vouchers` and `cards` are
+// what may pay now.
+type Wallet struct {
+	// Balances By currency; the account's own is always there.
+	Balances         []Balance `json:"balances"`
+	BillingAccountID string    `json:"billing_account_id"`
+}
+
 // Whoami defines model for Whoami.
 type Whoami struct {
 	// BillingAccountID With role `account`.
@@ -566,8 +1519,9 @@ type Whoami struct {
 	// Name Example: key:key_01JD4Q8Z6M3T0000000000000A
 	Name string `json:"name"`
 
-	// Role `operator` may do everything; `finance` and `readonly` read everything but API keys;
-	// `workspace` reads workspaces and sites; `account` acts for one billing account.
+	// Role `operator` may do everything; `finance` and `readonly` read everything but API keys, and
+	// `finance` moves money and settles; `workspace` reports usage and reads workspaces and sites;
+	// `account` acts for one billing account.
 	Role Role `json:"role"`
 }
 
@@ -599,6 +1553,9 @@ type WorkspaceList struct {
 	Data       []Workspace `json:"data"`
 	NextCursor string      `json:"next_cursor"`
 }
+
+// BillCursor defines model for BillCursor.
+type BillCursor = string
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -641,6 +1598,12 @@ type RevokeAPIKeyParams struct {
 
 // ListBillingAccountsParams defines parameters for ListBillingAccounts.
 type ListBillingAccountsParams struct {
+	// UserName Without regard to case.
+	UserName *string `form:"user_name,omitempty" json:"user_name,omitempty"`
+
+	// Email Without regard to case.
+	Email *string `form:"email,omitempty" json:"email,omitempty"`
+
 	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -657,10 +1620,37 @@ type CreateBillingAccountParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListBillsParams defines parameters for ListBills.
+type ListBillsParams struct {
+	// BillingAccountID Only those of this billing account.
+	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
+	Month            *Month  `form:"month,omitempty" json:"month,omitempty"`
+
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *BillCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ExportBillParams defines parameters for ExportBill.
+type ExportBillParams struct {
+	Format *ExportBillParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// ExportBillParamsFormat defines parameters for ExportBill.
+type ExportBillParamsFormat string
+
 // ListBindingsParams defines parameters for ListBindings.
 type ListBindingsParams struct {
 	// WorkspaceID Only those of this workspace; `limit` and `cursor` then have no meaning.
 	WorkspaceID *string `form:"workspace_id,omitempty" json:"workspace_id,omitempty"`
+
+	// BillingAccountID Only those to this billing account.
+	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
+
+	// SubscriptionID Only those through this subscription.
+	SubscriptionID *string `form:"subscription_id,omitempty" json:"subscription_id,omitempty"`
 
 	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -687,6 +1677,15 @@ type ListCallbacksParams struct {
 	// are not those of verified callbacks.
 	Rejected *bool `form:"rejected,omitempty" json:"rejected,omitempty"`
 
+	// Kind In our words.
+	Kind    *string  `form:"kind,omitempty" json:"kind,omitempty"`
+	Outcome *Outcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Verified `false` lists what was refused, as `rejected` does.
+	Verified       *bool   `form:"verified,omitempty" json:"verified,omitempty"`
+	DeliveryKey    *string `form:"delivery_key,omitempty" json:"delivery_key,omitempty"`
+	SubscriptionID *string `form:"subscription_id,omitempty" json:"subscription_id,omitempty"`
+
 	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -708,6 +1707,16 @@ type ListCloudAccountsParams struct {
 	// BillingAccountID Only those that this billing account claimed.
 	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
 
+	// Listing Only those of this listing.
+	Listing *string `form:"listing,omitempty" json:"listing,omitempty"`
+
+	// Provider Only those of this marketplace.
+	Provider *string `form:"provider,omitempty" json:"provider,omitempty"`
+
+	// ProviderAccountID The account's number at its cloud.
+	ProviderAccountID *string             `form:"provider_account_id,omitempty" json:"provider_account_id,omitempty"`
+	Status            *SubscriptionStatus `form:"status,omitempty" json:"status,omitempty"`
+
 	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -724,22 +1733,175 @@ type ClaimCloudAccountParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
-// ListSubscriptionsParams defines parameters for ListSubscriptions.
-type ListSubscriptionsParams struct {
+// ListDailyBillsParams defines parameters for ListDailyBills.
+type ListDailyBillsParams struct {
+	// WorkspaceID Only those of this workspace; `limit` and `cursor` then have no meaning.
+	WorkspaceID *string `form:"workspace_id,omitempty" json:"workspace_id,omitempty"`
+
+	// BillingAccountID Only those that this billing account got.
+	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
+	Day              *Day    `form:"day,omitempty" json:"day,omitempty"`
+
+	// From The first day.
+	From *Day `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The day after the last; at most 200 days after the first.
+	To *Day `form:"to,omitempty" json:"to,omitempty"`
+
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *BillCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListLedgerTransactionsParams defines parameters for ListLedgerTransactions.
+type ListLedgerTransactionsParams struct {
+	BillingAccountID string `form:"billing_account_id" json:"billing_account_id"`
+
+	// Currency The billing account's own currency if it is not given.
+	Currency *Currency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListMeteringRecordsParams defines parameters for ListMeteringRecords.
+type ListMeteringRecordsParams struct {
+	SubscriptionID *string `form:"subscription_id,omitempty" json:"subscription_id,omitempty"`
+
 	// Listing Only those of this listing.
-	Listing *string `form:"listing,omitempty" json:"listing,omitempty"`
+	Listing *string         `form:"listing,omitempty" json:"listing,omitempty"`
+	Status  *MeteringStatus `form:"status,omitempty" json:"status,omitempty"`
 
 	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// FlushMeteringParams defines parameters for FlushMetering.
+type FlushMeteringParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListPrepaidCardsParams defines parameters for ListPrepaidCards.
+type ListPrepaidCardsParams struct {
+	BillingAccountID string `form:"billing_account_id" json:"billing_account_id"`
+}
+
+// CreatePrepaidCardParams defines parameters for CreatePrepaidCard.
+type CreatePrepaidCardParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListPriceBooksParams defines parameters for ListPriceBooks.
+type ListPriceBooksParams struct {
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreatePriceBookParams defines parameters for CreatePriceBook.
+type CreatePriceBookParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListSettlementRunsParams defines parameters for ListSettlementRuns.
+type ListSettlementRunsParams struct {
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// StartSettlementRunParams defines parameters for StartSettlementRun.
+type StartSettlementRunParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListSubscriptionsParams defines parameters for ListSubscriptions.
+type ListSubscriptionsParams struct {
+	// Listing Only those of this listing.
+	Listing *string             `form:"listing,omitempty" json:"listing,omitempty"`
+	Status  *SubscriptionStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// CloudAccountID Only those of this cloud account.
+	CloudAccountID *string `form:"cloud_account_id,omitempty" json:"cloud_account_id,omitempty"`
+
+	// ProviderSubscriptionID Only what the marketplace calls so; its other names of a subscription are found too.
+	ProviderSubscriptionID *string `form:"provider_subscription_id,omitempty" json:"provider_subscription_id,omitempty"`
+
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListUsageParams defines parameters for ListUsage.
+type ListUsageParams struct {
+	WorkspaceID string `form:"workspace_id" json:"workspace_id"`
+
+	// Day A day at the workspace's site.
+	Day Day `form:"day" json:"day"`
+}
+
+// ReportUsageJSONBody defines parameters for ReportUsage.
+type ReportUsageJSONBody = []UsageSample
+
+// ListVouchersParams defines parameters for ListVouchers.
+type ListVouchersParams struct {
+	BillingAccountID string `form:"billing_account_id" json:"billing_account_id"`
+}
+
+// CreateVoucherParams defines parameters for CreateVoucher.
+type CreateVoucherParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AdjustWalletParams defines parameters for AdjustWallet.
+type AdjustWalletParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListWorkspacesParams defines parameters for ListWorkspaces.
 type ListWorkspacesParams struct {
 	// BillingAccountID Only those that this billing account pays for now.
-	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
+	BillingAccountID *string                     `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
+	Site             *string                     `form:"site,omitempty" json:"site,omitempty"`
+	Status           *ListWorkspacesParamsStatus `form:"status,omitempty" json:"status,omitempty"`
 
 	// Limit The most items on one page, 1 to 200; 50 if it is not given.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -747,6 +1909,9 @@ type ListWorkspacesParams struct {
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
+
+// ListWorkspacesParamsStatus defines parameters for ListWorkspaces.
+type ListWorkspacesParamsStatus string
 
 // CreateWorkspaceParams defines parameters for CreateWorkspace.
 type CreateWorkspaceParams struct {
@@ -771,6 +1936,27 @@ type CreateBindingJSONRequestBody = NewBinding
 
 // ClaimCloudAccountJSONRequestBody defines body for ClaimCloudAccount for application/json ContentType.
 type ClaimCloudAccountJSONRequestBody = NewClaim
+
+// CreatePrepaidCardJSONRequestBody defines body for CreatePrepaidCard for application/json ContentType.
+type CreatePrepaidCardJSONRequestBody = NewPrepaidCard
+
+// CreatePriceBookJSONRequestBody defines body for CreatePriceBook for application/json ContentType.
+type CreatePriceBookJSONRequestBody = NewPriceBook
+
+// StartSettlementRunJSONRequestBody defines body for StartSettlementRun for application/json ContentType.
+type StartSettlementRunJSONRequestBody = NewSettlementRun
+
+// PreviewSettlementRunJSONRequestBody defines body for PreviewSettlementRun for application/json ContentType.
+type PreviewSettlementRunJSONRequestBody = NewSettlementRun
+
+// ReportUsageJSONRequestBody defines body for ReportUsage for application/json ContentType.
+type ReportUsageJSONRequestBody = ReportUsageJSONBody
+
+// CreateVoucherJSONRequestBody defines body for CreateVoucher for application/json ContentType.
+type CreateVoucherJSONRequestBody = NewVoucher
+
+// AdjustWalletJSONRequestBody defines body for AdjustWallet for application/json ContentType.
+type AdjustWalletJSONRequestBody = NewAdjustment
 
 // CreateWorkspaceJSONRequestBody defines body for CreateWorkspace for application/json ContentType.
 type CreateWorkspaceJSONRequestBody = NewWorkspace

@@ -8,7 +8,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
@@ -37,6 +39,15 @@ type ServerInterface interface {
 	// UpdateBillingAccount Change what operators decide about a billing account
 	// (PATCH /api/v1/billing-accounts/{id})
 	UpdateBillingAccount(ctx echo.Context, id ID) error
+	// ListBills List monthly bills, by month
+	// (GET /api/v1/bills)
+	ListBills(ctx echo.Context, params ListBillsParams) error
+	// GetBill Read a monthly bill
+	// (GET /api/v1/bills/{id})
+	GetBill(ctx echo.Context, id ID) error
+	// ExportBill Download a monthly bill with all its daily bills
+	// (GET /api/v1/bills/{id}/export)
+	ExportBill(ctx echo.Context, id ID, params ExportBillParams) error
 	// ListBindings List bindings, ended ones too
 	// (GET /api/v1/bindings)
 	ListBindings(ctx echo.Context, params ListBindingsParams) error
@@ -61,9 +72,48 @@ type ServerInterface interface {
 	// ClaimCloudAccount Give a cloud account to a billing account
 	// (POST /api/v1/cloud-accounts/{id}/claim)
 	ClaimCloudAccount(ctx echo.Context, id ID, params ClaimCloudAccountParams) error
+	// ListDailyBills List daily bills
+	// (GET /api/v1/daily-bills)
+	ListDailyBills(ctx echo.Context, params ListDailyBillsParams) error
+	// ListLedgerTransactions List the book of a billing account in one currency
+	// (GET /api/v1/ledger/transactions)
+	ListLedgerTransactions(ctx echo.Context, params ListLedgerTransactionsParams) error
 	// ListListings List the configured marketplace listings
 	// (GET /api/v1/listings)
 	ListListings(ctx echo.Context) error
+	// ListMeteringRecords List what is reported to marketplaces
+	// (GET /api/v1/metering-records)
+	ListMeteringRecords(ctx echo.Context, params ListMeteringRecordsParams) error
+	// FlushMetering Report what is due to marketplaces now
+	// (POST /api/v1/metering-records/flush)
+	FlushMetering(ctx echo.Context, params FlushMeteringParams) error
+	// ListPrepaidCards List the prepaid cards of a billing account
+	// (GET /api/v1/prepaid-cards)
+	ListPrepaidCards(ctx echo.Context, params ListPrepaidCardsParams) error
+	// CreatePrepaidCard Give a prepaid card to a billing account
+	// (POST /api/v1/prepaid-cards)
+	CreatePrepaidCard(ctx echo.Context, params CreatePrepaidCardParams) error
+	// ListPriceBooks List price books, all versions
+	// (GET /api/v1/price-books)
+	ListPriceBooks(ctx echo.Context, params ListPriceBooksParams) error
+	// CreatePriceBook Add a version of a price book
+	// (POST /api/v1/price-books)
+	CreatePriceBook(ctx echo.Context, params CreatePriceBookParams) error
+	// GetPriceBook Read a version of a price book
+	// (GET /api/v1/price-books/{id})
+	GetPriceBook(ctx echo.Context, id ID) error
+	// ListSettlementRuns List settlement runs that were asked for
+	// (GET /api/v1/settlement-runs)
+	ListSettlementRuns(ctx echo.Context, params ListSettlementRunsParams) error
+	// StartSettlementRun Settle a day, or close a month
+	// (POST /api/v1/settlement-runs)
+	StartSettlementRun(ctx echo.Context, params StartSettlementRunParams) error
+	// PreviewSettlementRun See what a run would make
+	// (POST /api/v1/settlement-runs/preview)
+	PreviewSettlementRun(ctx echo.Context) error
+	// GetSettlementRun Read a settlement run
+	// (GET /api/v1/settlement-runs/{id})
+	GetSettlementRun(ctx echo.Context, id ID) error
 	// ListSites List the configured sites
 	// (GET /api/v1/sites)
 	ListSites(ctx echo.Context) error
@@ -73,6 +123,24 @@ type ServerInterface interface {
 	// GetSubscription Read a subscription
 	// (GET /api/v1/subscriptions/{id})
 	GetSubscription(ctx echo.Context, id ID) error
+	// ListUsage Read what a workspace reported for a day
+	// (GET /api/v1/usage)
+	ListUsage(ctx echo.Context, params ListUsageParams) error
+	// Verify Check everything that must always be true
+	// (GET /api/v1/verify)
+	Verify(ctx echo.Context) error
+	// ListVouchers List the vouchers of a billing account
+	// (GET /api/v1/vouchers)
+	ListVouchers(ctx echo.Context, params ListVouchersParams) error
+	// CreateVoucher Give a voucher to a billing account
+	// (POST /api/v1/vouchers)
+	CreateVoucher(ctx echo.Context, params CreateVoucherParams) error
+	// GetWallet Read what a billing account has
+	// (GET /api/v1/wallets/{id})
+	GetWallet(ctx echo.Context, id ID) error
+	// AdjustWallet Add to the cash of a billing account, or take from it
+	// (POST /api/v1/wallets/{id}/adjustments)
+	AdjustWallet(ctx echo.Context, id ID, params AdjustWalletParams) error
 	// Whoami Who the key in use stands for
 	// (GET /api/v1/whoami)
 	Whoami(ctx echo.Context) error
@@ -188,6 +256,20 @@ func (w *ServerInterfaceWrapper) ListBillingAccounts(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListBillingAccountsParams
+	// ------------- Optional query parameter "user_name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user_name", ctx.QueryParams(), &params.UserName, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_name: %s", err))
+	}
+
+	// ------------- Optional query parameter "email" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "email", ctx.QueryParams(), &params.Email, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter email: %s", err))
+	}
+
 	// ------------- Optional query parameter "limit" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
@@ -268,6 +350,86 @@ func (w *ServerInterfaceWrapper) UpdateBillingAccount(ctx echo.Context) error {
 	return err
 }
 
+// ListBills converts echo context to params.
+func (w *ServerInterfaceWrapper) ListBills(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBillsParams
+	// ------------- Optional query parameter "billing_account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "billing_account_id", ctx.QueryParams(), &params.BillingAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter billing_account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "month" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "month", ctx.QueryParams(), &params.Month, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter month: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListBills(ctx, params)
+	return err
+}
+
+// GetBill converts echo context to params.
+func (w *ServerInterfaceWrapper) GetBill(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetBill(ctx, id)
+	return err
+}
+
+// ExportBill converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportBill(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportBillParams
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportBill(ctx, id, params)
+	return err
+}
+
 // ListBindings converts echo context to params.
 func (w *ServerInterfaceWrapper) ListBindings(ctx echo.Context) error {
 	var err error
@@ -279,6 +441,20 @@ func (w *ServerInterfaceWrapper) ListBindings(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "workspace_id", ctx.QueryParams(), &params.WorkspaceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter workspace_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "billing_account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "billing_account_id", ctx.QueryParams(), &params.BillingAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter billing_account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "subscription_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subscription_id", ctx.QueryParams(), &params.SubscriptionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------
@@ -347,6 +523,41 @@ func (w *ServerInterfaceWrapper) ListCallbacks(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "rejected", ctx.QueryParams(), &params.Rejected, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter rejected: %s", err))
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter kind: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "verified" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "verified", ctx.QueryParams(), &params.Verified, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter verified: %s", err))
+	}
+
+	// ------------- Optional query parameter "delivery_key" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "delivery_key", ctx.QueryParams(), &params.DeliveryKey, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter delivery_key: %s", err))
+	}
+
+	// ------------- Optional query parameter "subscription_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subscription_id", ctx.QueryParams(), &params.SubscriptionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------
@@ -433,6 +644,34 @@ func (w *ServerInterfaceWrapper) ListCloudAccounts(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter billing_account_id: %s", err))
 	}
 
+	// ------------- Optional query parameter "listing" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "listing", ctx.QueryParams(), &params.Listing, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter listing: %s", err))
+	}
+
+	// ------------- Optional query parameter "provider" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "provider", ctx.QueryParams(), &params.Provider, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter provider: %s", err))
+	}
+
+	// ------------- Optional query parameter "provider_account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "provider_account_id", ctx.QueryParams(), &params.ProviderAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter provider_account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
 	// ------------- Optional query parameter "limit" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
@@ -504,12 +743,382 @@ func (w *ServerInterfaceWrapper) ClaimCloudAccount(ctx echo.Context) error {
 	return err
 }
 
+// ListDailyBills converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDailyBills(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDailyBillsParams
+	// ------------- Optional query parameter "workspace_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "workspace_id", ctx.QueryParams(), &params.WorkspaceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter workspace_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "billing_account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "billing_account_id", ctx.QueryParams(), &params.BillingAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter billing_account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "day" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "day", ctx.QueryParams(), &params.Day, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter day: %s", err))
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDailyBills(ctx, params)
+	return err
+}
+
+// ListLedgerTransactions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListLedgerTransactions(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListLedgerTransactionsParams
+	// ------------- Required query parameter "billing_account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "billing_account_id", ctx.QueryParams(), &params.BillingAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter billing_account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", ctx.QueryParams(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter currency: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListLedgerTransactions(ctx, params)
+	return err
+}
+
 // ListListings converts echo context to params.
 func (w *ServerInterfaceWrapper) ListListings(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListListings(ctx)
+	return err
+}
+
+// ListMeteringRecords converts echo context to params.
+func (w *ServerInterfaceWrapper) ListMeteringRecords(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMeteringRecordsParams
+	// ------------- Optional query parameter "subscription_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subscription_id", ctx.QueryParams(), &params.SubscriptionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "listing" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "listing", ctx.QueryParams(), &params.Listing, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter listing: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListMeteringRecords(ctx, params)
+	return err
+}
+
+// FlushMetering converts echo context to params.
+func (w *ServerInterfaceWrapper) FlushMetering(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params FlushMeteringParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.FlushMetering(ctx, params)
+	return err
+}
+
+// ListPrepaidCards converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPrepaidCards(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPrepaidCardsParams
+	// ------------- Required query parameter "billing_account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "billing_account_id", ctx.QueryParams(), &params.BillingAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter billing_account_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPrepaidCards(ctx, params)
+	return err
+}
+
+// CreatePrepaidCard converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePrepaidCard(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePrepaidCardParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePrepaidCard(ctx, params)
+	return err
+}
+
+// ListPriceBooks converts echo context to params.
+func (w *ServerInterfaceWrapper) ListPriceBooks(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPriceBooksParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListPriceBooks(ctx, params)
+	return err
+}
+
+// CreatePriceBook converts echo context to params.
+func (w *ServerInterfaceWrapper) CreatePriceBook(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePriceBookParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreatePriceBook(ctx, params)
+	return err
+}
+
+// GetPriceBook converts echo context to params.
+func (w *ServerInterfaceWrapper) GetPriceBook(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetPriceBook(ctx, id)
+	return err
+}
+
+// ListSettlementRuns converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSettlementRuns(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSettlementRunsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSettlementRuns(ctx, params)
+	return err
+}
+
+// StartSettlementRun converts echo context to params.
+func (w *ServerInterfaceWrapper) StartSettlementRun(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartSettlementRunParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StartSettlementRun(ctx, params)
+	return err
+}
+
+// PreviewSettlementRun converts echo context to params.
+func (w *ServerInterfaceWrapper) PreviewSettlementRun(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PreviewSettlementRun(ctx)
+	return err
+}
+
+// GetSettlementRun converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSettlementRun(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSettlementRun(ctx, id)
 	return err
 }
 
@@ -533,6 +1142,27 @@ func (w *ServerInterfaceWrapper) ListSubscriptions(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "listing", ctx.QueryParams(), &params.Listing, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter listing: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "cloud_account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cloud_account_id", ctx.QueryParams(), &params.CloudAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cloud_account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "provider_subscription_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "provider_subscription_id", ctx.QueryParams(), &params.ProviderSubscriptionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter provider_subscription_id: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------
@@ -570,6 +1200,139 @@ func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
 	return err
 }
 
+// ListUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUsage(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUsageParams
+	// ------------- Required query parameter "workspace_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "workspace_id", ctx.QueryParams(), &params.WorkspaceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter workspace_id: %s", err))
+	}
+
+	// ------------- Required query parameter "day" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "day", ctx.QueryParams(), &params.Day, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter day: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUsage(ctx, params)
+	return err
+}
+
+// Verify converts echo context to params.
+func (w *ServerInterfaceWrapper) Verify(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Verify(ctx)
+	return err
+}
+
+// ListVouchers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListVouchers(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListVouchersParams
+	// ------------- Required query parameter "billing_account_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "billing_account_id", ctx.QueryParams(), &params.BillingAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter billing_account_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListVouchers(ctx, params)
+	return err
+}
+
+// CreateVoucher converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateVoucher(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateVoucherParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateVoucher(ctx, params)
+	return err
+}
+
+// GetWallet converts echo context to params.
+func (w *ServerInterfaceWrapper) GetWallet(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetWallet(ctx, id)
+	return err
+}
+
+// AdjustWallet converts echo context to params.
+func (w *ServerInterfaceWrapper) AdjustWallet(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdjustWalletParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AdjustWallet(ctx, id, params)
+	return err
+}
+
 // Whoami converts echo context to params.
 func (w *ServerInterfaceWrapper) Whoami(ctx echo.Context) error {
 	var err error
@@ -590,6 +1353,20 @@ func (w *ServerInterfaceWrapper) ListWorkspaces(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "billing_account_id", ctx.QueryParams(), &params.BillingAccountID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter billing_account_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "site" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "site", ctx.QueryParams(), &params.Site, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter site: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
 	}
 
 	// ------------- Optional query parameter "limit" -------------
@@ -724,6 +1501,28 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/api-keys", wrapper.ListAPIKeys, options.OperationMiddlewares["listApiKeys"]...)
 	router.POST(options.BaseURL+"/api/v1/api-keys", wrapper.CreateAPIKey, options.OperationMiddlewares["createApiKey"]...)
 	router.POST(options.BaseURL+"/api/v1/api-keys/:id/revoke", wrapper.RevokeAPIKey, options.OperationMiddlewares["revokeApiKey"]...)
+	router.GET(options.BaseURL+"/api/v1/price-books", wrapper.ListPriceBooks, options.OperationMiddlewares["listPriceBooks"]...)
+	router.POST(options.BaseURL+"/api/v1/price-books", wrapper.CreatePriceBook, options.OperationMiddlewares["createPriceBook"]...)
+	router.GET(options.BaseURL+"/api/v1/price-books/:id", wrapper.GetPriceBook, options.OperationMiddlewares["getPriceBook"]...)
+	router.GET(options.BaseURL+"/api/v1/usage", wrapper.ListUsage, options.OperationMiddlewares["listUsage"]...)
+	router.GET(options.BaseURL+"/api/v1/daily-bills", wrapper.ListDailyBills, options.OperationMiddlewares["listDailyBills"]...)
+	router.GET(options.BaseURL+"/api/v1/bills", wrapper.ListBills, options.OperationMiddlewares["listBills"]...)
+	router.GET(options.BaseURL+"/api/v1/bills/:id", wrapper.GetBill, options.OperationMiddlewares["getBill"]...)
+	router.GET(options.BaseURL+"/api/v1/bills/:id/export", wrapper.ExportBill, options.OperationMiddlewares["exportBill"]...)
+	router.GET(options.BaseURL+"/api/v1/ledger/transactions", wrapper.ListLedgerTransactions, options.OperationMiddlewares["listLedgerTransactions"]...)
+	router.GET(options.BaseURL+"/api/v1/wallets/:id", wrapper.GetWallet, options.OperationMiddlewares["getWallet"]...)
+	router.POST(options.BaseURL+"/api/v1/wallets/:id/adjustments", wrapper.AdjustWallet, options.OperationMiddlewares["adjustWallet"]...)
+	router.GET(options.BaseURL+"/api/v1/vouchers", wrapper.ListVouchers, options.OperationMiddlewares["listVouchers"]...)
+	router.POST(options.BaseURL+"/api/v1/vouchers", wrapper.CreateVoucher, options.OperationMiddlewares["createVoucher"]...)
+	router.GET(options.BaseURL+"/api/v1/prepaid-cards", wrapper.ListPrepaidCards, options.OperationMiddlewares["listPrepaidCards"]...)
+	router.POST(options.BaseURL+"/api/v1/prepaid-cards", wrapper.CreatePrepaidCard, options.OperationMiddlewares["createPrepaidCard"]...)
+	router.GET(options.BaseURL+"/api/v1/settlement-runs", wrapper.ListSettlementRuns, options.OperationMiddlewares["listSettlementRuns"]...)
+	router.POST(options.BaseURL+"/api/v1/settlement-runs", wrapper.StartSettlementRun, options.OperationMiddlewares["startSettlementRun"]...)
+	router.POST(options.BaseURL+"/api/v1/settlement-runs/preview", wrapper.PreviewSettlementRun, options.OperationMiddlewares["previewSettlementRun"]...)
+	router.GET(options.BaseURL+"/api/v1/settlement-runs/:id", wrapper.GetSettlementRun, options.OperationMiddlewares["getSettlementRun"]...)
+	router.GET(options.BaseURL+"/api/v1/metering-records", wrapper.ListMeteringRecords, options.OperationMiddlewares["listMeteringRecords"]...)
+	router.POST(options.BaseURL+"/api/v1/metering-records/flush", wrapper.FlushMetering, options.OperationMiddlewares["flushMetering"]...)
+	router.GET(options.BaseURL+"/api/v1/verify", wrapper.Verify, options.OperationMiddlewares["verify"]...)
 	router.GET(options.BaseURL+"/api/v1/sites", wrapper.ListSites, options.OperationMiddlewares["listSites"]...)
 	router.GET(options.BaseURL+"/api/v1/listings", wrapper.ListListings, options.OperationMiddlewares["listListings"]...)
 
@@ -997,6 +1796,144 @@ type UpdateBillingAccountdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UpdateBillingAccountdefaultApplicationProblemPlusJSONResponse) VisitUpdateBillingAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBillsRequestObject struct {
+	Params ListBillsParams
+}
+
+type ListBillsResponseObject interface {
+	VisitListBillsResponse(w http.ResponseWriter) error
+}
+
+type ListBills200JSONResponse BillList
+
+func (response ListBills200JSONResponse) VisitListBillsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListBillsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListBillsdefaultApplicationProblemPlusJSONResponse) VisitListBillsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBillRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetBillResponseObject interface {
+	VisitGetBillResponse(w http.ResponseWriter) error
+}
+
+type GetBill200JSONResponse Bill
+
+func (response GetBill200JSONResponse) VisitGetBillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBilldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetBilldefaultApplicationProblemPlusJSONResponse) VisitGetBillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportBillRequestObject struct {
+	ID     ID `json:"id"`
+	Params ExportBillParams
+}
+
+type ExportBillResponseObject interface {
+	VisitExportBillResponse(w http.ResponseWriter) error
+}
+
+type ExportBill200JSONResponse BillExport
+
+func (response ExportBill200JSONResponse) VisitExportBillResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportBill200TextCsvResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportBill200TextCsvResponse) VisitExportBillResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportBilldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportBilldefaultApplicationProblemPlusJSONResponse) VisitExportBillResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1324,6 +2261,84 @@ func (response ClaimCloudAccountdefaultApplicationProblemPlusJSONResponse) Visit
 	return err
 }
 
+type ListDailyBillsRequestObject struct {
+	Params ListDailyBillsParams
+}
+
+type ListDailyBillsResponseObject interface {
+	VisitListDailyBillsResponse(w http.ResponseWriter) error
+}
+
+type ListDailyBills200JSONResponse DailyBillList
+
+func (response ListDailyBills200JSONResponse) VisitListDailyBillsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDailyBillsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListDailyBillsdefaultApplicationProblemPlusJSONResponse) VisitListDailyBillsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListLedgerTransactionsRequestObject struct {
+	Params ListLedgerTransactionsParams
+}
+
+type ListLedgerTransactionsResponseObject interface {
+	VisitListLedgerTransactionsResponse(w http.ResponseWriter) error
+}
+
+type ListLedgerTransactions200JSONResponse TransactionList
+
+func (response ListLedgerTransactions200JSONResponse) VisitListLedgerTransactionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListLedgerTransactionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListLedgerTransactionsdefaultApplicationProblemPlusJSONResponse) VisitListLedgerTransactionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListListingsRequestObject struct {
 }
 
@@ -1351,6 +2366,439 @@ type ListListingsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListListingsdefaultApplicationProblemPlusJSONResponse) VisitListListingsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMeteringRecordsRequestObject struct {
+	Params ListMeteringRecordsParams
+}
+
+type ListMeteringRecordsResponseObject interface {
+	VisitListMeteringRecordsResponse(w http.ResponseWriter) error
+}
+
+type ListMeteringRecords200JSONResponse MeteringRecordList
+
+func (response ListMeteringRecords200JSONResponse) VisitListMeteringRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMeteringRecordsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListMeteringRecordsdefaultApplicationProblemPlusJSONResponse) VisitListMeteringRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FlushMeteringRequestObject struct {
+	Params FlushMeteringParams
+}
+
+type FlushMeteringResponseObject interface {
+	VisitFlushMeteringResponse(w http.ResponseWriter) error
+}
+
+type FlushMetering202JSONResponse MeteringFlush
+
+func (response FlushMetering202JSONResponse) VisitFlushMeteringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FlushMeteringdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response FlushMeteringdefaultApplicationProblemPlusJSONResponse) VisitFlushMeteringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPrepaidCardsRequestObject struct {
+	Params ListPrepaidCardsParams
+}
+
+type ListPrepaidCardsResponseObject interface {
+	VisitListPrepaidCardsResponse(w http.ResponseWriter) error
+}
+
+type ListPrepaidCards200JSONResponse FundList
+
+func (response ListPrepaidCards200JSONResponse) VisitListPrepaidCardsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPrepaidCardsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListPrepaidCardsdefaultApplicationProblemPlusJSONResponse) VisitListPrepaidCardsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePrepaidCardRequestObject struct {
+	Params CreatePrepaidCardParams
+	Body   *CreatePrepaidCardJSONRequestBody
+}
+
+type CreatePrepaidCardResponseObject interface {
+	VisitCreatePrepaidCardResponse(w http.ResponseWriter) error
+}
+
+type CreatePrepaidCard201JSONResponse Fund
+
+func (response CreatePrepaidCard201JSONResponse) VisitCreatePrepaidCardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePrepaidCarddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePrepaidCarddefaultApplicationProblemPlusJSONResponse) VisitCreatePrepaidCardResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPriceBooksRequestObject struct {
+	Params ListPriceBooksParams
+}
+
+type ListPriceBooksResponseObject interface {
+	VisitListPriceBooksResponse(w http.ResponseWriter) error
+}
+
+type ListPriceBooks200JSONResponse PriceBookList
+
+func (response ListPriceBooks200JSONResponse) VisitListPriceBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListPriceBooksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListPriceBooksdefaultApplicationProblemPlusJSONResponse) VisitListPriceBooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePriceBookRequestObject struct {
+	Params   CreatePriceBookParams
+	JSONBody *CreatePriceBookJSONRequestBody
+	Body     io.Reader
+}
+
+type CreatePriceBookResponseObject interface {
+	VisitCreatePriceBookResponse(w http.ResponseWriter) error
+}
+
+type CreatePriceBook201JSONResponse PriceBook
+
+func (response CreatePriceBook201JSONResponse) VisitCreatePriceBookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreatePriceBookdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreatePriceBookdefaultApplicationProblemPlusJSONResponse) VisitCreatePriceBookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPriceBookRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetPriceBookResponseObject interface {
+	VisitGetPriceBookResponse(w http.ResponseWriter) error
+}
+
+type GetPriceBook200JSONResponse PriceBook
+
+func (response GetPriceBook200JSONResponse) VisitGetPriceBookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPriceBookdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPriceBookdefaultApplicationProblemPlusJSONResponse) VisitGetPriceBookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSettlementRunsRequestObject struct {
+	Params ListSettlementRunsParams
+}
+
+type ListSettlementRunsResponseObject interface {
+	VisitListSettlementRunsResponse(w http.ResponseWriter) error
+}
+
+type ListSettlementRuns200JSONResponse SettlementRunList
+
+func (response ListSettlementRuns200JSONResponse) VisitListSettlementRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSettlementRunsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSettlementRunsdefaultApplicationProblemPlusJSONResponse) VisitListSettlementRunsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartSettlementRunRequestObject struct {
+	Params StartSettlementRunParams
+	Body   *StartSettlementRunJSONRequestBody
+}
+
+type StartSettlementRunResponseObject interface {
+	VisitStartSettlementRunResponse(w http.ResponseWriter) error
+}
+
+type StartSettlementRun202JSONResponse SettlementRun
+
+func (response StartSettlementRun202JSONResponse) VisitStartSettlementRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartSettlementRundefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StartSettlementRundefaultApplicationProblemPlusJSONResponse) VisitStartSettlementRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSettlementRunRequestObject struct {
+	Body *PreviewSettlementRunJSONRequestBody
+}
+
+type PreviewSettlementRunResponseObject interface {
+	VisitPreviewSettlementRunResponse(w http.ResponseWriter) error
+}
+
+type PreviewSettlementRun200JSONResponse SettlementPreview
+
+func (response PreviewSettlementRun200JSONResponse) VisitPreviewSettlementRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PreviewSettlementRundefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PreviewSettlementRundefaultApplicationProblemPlusJSONResponse) VisitPreviewSettlementRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSettlementRunRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetSettlementRunResponseObject interface {
+	VisitGetSettlementRunResponse(w http.ResponseWriter) error
+}
+
+type GetSettlementRun200JSONResponse SettlementRun
+
+func (response GetSettlementRun200JSONResponse) VisitGetSettlementRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSettlementRundefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSettlementRundefaultApplicationProblemPlusJSONResponse) VisitGetSettlementRunResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1467,6 +2915,242 @@ type GetSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitGetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUsageRequestObject struct {
+	Params ListUsageParams
+}
+
+type ListUsageResponseObject interface {
+	VisitListUsageResponse(w http.ResponseWriter) error
+}
+
+type ListUsage200JSONResponse UsageDay
+
+func (response ListUsage200JSONResponse) VisitListUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUsagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUsagedefaultApplicationProblemPlusJSONResponse) VisitListUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type VerifyRequestObject struct {
+}
+
+type VerifyResponseObject interface {
+	VisitVerifyResponse(w http.ResponseWriter) error
+}
+
+type Verify200JSONResponse Verification
+
+func (response Verify200JSONResponse) VisitVerifyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type VerifydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response VerifydefaultApplicationProblemPlusJSONResponse) VisitVerifyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVouchersRequestObject struct {
+	Params ListVouchersParams
+}
+
+type ListVouchersResponseObject interface {
+	VisitListVouchersResponse(w http.ResponseWriter) error
+}
+
+type ListVouchers200JSONResponse FundList
+
+func (response ListVouchers200JSONResponse) VisitListVouchersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVouchersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListVouchersdefaultApplicationProblemPlusJSONResponse) VisitListVouchersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVoucherRequestObject struct {
+	Params CreateVoucherParams
+	Body   *CreateVoucherJSONRequestBody
+}
+
+type CreateVoucherResponseObject interface {
+	VisitCreateVoucherResponse(w http.ResponseWriter) error
+}
+
+type CreateVoucher201JSONResponse Fund
+
+func (response CreateVoucher201JSONResponse) VisitCreateVoucherResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateVoucherdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateVoucherdefaultApplicationProblemPlusJSONResponse) VisitCreateVoucherResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWalletRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetWalletResponseObject interface {
+	VisitGetWalletResponse(w http.ResponseWriter) error
+}
+
+type GetWallet200JSONResponse Wallet
+
+func (response GetWallet200JSONResponse) VisitGetWalletResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetWalletdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetWalletdefaultApplicationProblemPlusJSONResponse) VisitGetWalletResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdjustWalletRequestObject struct {
+	ID     ID `json:"id"`
+	Params AdjustWalletParams
+	Body   *AdjustWalletJSONRequestBody
+}
+
+type AdjustWalletResponseObject interface {
+	VisitAdjustWalletResponse(w http.ResponseWriter) error
+}
+
+type AdjustWallet201JSONResponse Transaction
+
+func (response AdjustWallet201JSONResponse) VisitAdjustWalletResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdjustWalletdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdjustWalletdefaultApplicationProblemPlusJSONResponse) VisitAdjustWalletResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1657,6 +3341,15 @@ type StrictServerInterface interface {
 	// UpdateBillingAccount Change what operators decide about a billing account
 	// (PATCH /api/v1/billing-accounts/{id})
 	UpdateBillingAccount(ctx context.Context, request UpdateBillingAccountRequestObject) (UpdateBillingAccountResponseObject, error)
+	// ListBills List monthly bills, by month
+	// (GET /api/v1/bills)
+	ListBills(ctx context.Context, request ListBillsRequestObject) (ListBillsResponseObject, error)
+	// GetBill Read a monthly bill
+	// (GET /api/v1/bills/{id})
+	GetBill(ctx context.Context, request GetBillRequestObject) (GetBillResponseObject, error)
+	// ExportBill Download a monthly bill with all its daily bills
+	// (GET /api/v1/bills/{id}/export)
+	ExportBill(ctx context.Context, request ExportBillRequestObject) (ExportBillResponseObject, error)
 	// ListBindings List bindings, ended ones too
 	// (GET /api/v1/bindings)
 	ListBindings(ctx context.Context, request ListBindingsRequestObject) (ListBindingsResponseObject, error)
@@ -1681,9 +3374,48 @@ type StrictServerInterface interface {
 	// ClaimCloudAccount Give a cloud account to a billing account
 	// (POST /api/v1/cloud-accounts/{id}/claim)
 	ClaimCloudAccount(ctx context.Context, request ClaimCloudAccountRequestObject) (ClaimCloudAccountResponseObject, error)
+	// ListDailyBills List daily bills
+	// (GET /api/v1/daily-bills)
+	ListDailyBills(ctx context.Context, request ListDailyBillsRequestObject) (ListDailyBillsResponseObject, error)
+	// ListLedgerTransactions List the book of a billing account in one currency
+	// (GET /api/v1/ledger/transactions)
+	ListLedgerTransactions(ctx context.Context, request ListLedgerTransactionsRequestObject) (ListLedgerTransactionsResponseObject, error)
 	// ListListings List the configured marketplace listings
 	// (GET /api/v1/listings)
 	ListListings(ctx context.Context, request ListListingsRequestObject) (ListListingsResponseObject, error)
+	// ListMeteringRecords List what is reported to marketplaces
+	// (GET /api/v1/metering-records)
+	ListMeteringRecords(ctx context.Context, request ListMeteringRecordsRequestObject) (ListMeteringRecordsResponseObject, error)
+	// FlushMetering Report what is due to marketplaces now
+	// (POST /api/v1/metering-records/flush)
+	FlushMetering(ctx context.Context, request FlushMeteringRequestObject) (FlushMeteringResponseObject, error)
+	// ListPrepaidCards List the prepaid cards of a billing account
+	// (GET /api/v1/prepaid-cards)
+	ListPrepaidCards(ctx context.Context, request ListPrepaidCardsRequestObject) (ListPrepaidCardsResponseObject, error)
+	// CreatePrepaidCard Give a prepaid card to a billing account
+	// (POST /api/v1/prepaid-cards)
+	CreatePrepaidCard(ctx context.Context, request CreatePrepaidCardRequestObject) (CreatePrepaidCardResponseObject, error)
+	// ListPriceBooks List price books, all versions
+	// (GET /api/v1/price-books)
+	ListPriceBooks(ctx context.Context, request ListPriceBooksRequestObject) (ListPriceBooksResponseObject, error)
+	// CreatePriceBook Add a version of a price book
+	// (POST /api/v1/price-books)
+	CreatePriceBook(ctx context.Context, request CreatePriceBookRequestObject) (CreatePriceBookResponseObject, error)
+	// GetPriceBook Read a version of a price book
+	// (GET /api/v1/price-books/{id})
+	GetPriceBook(ctx context.Context, request GetPriceBookRequestObject) (GetPriceBookResponseObject, error)
+	// ListSettlementRuns List settlement runs that were asked for
+	// (GET /api/v1/settlement-runs)
+	ListSettlementRuns(ctx context.Context, request ListSettlementRunsRequestObject) (ListSettlementRunsResponseObject, error)
+	// StartSettlementRun Settle a day, or close a month
+	// (POST /api/v1/settlement-runs)
+	StartSettlementRun(ctx context.Context, request StartSettlementRunRequestObject) (StartSettlementRunResponseObject, error)
+	// PreviewSettlementRun See what a run would make
+	// (POST /api/v1/settlement-runs/preview)
+	PreviewSettlementRun(ctx context.Context, request PreviewSettlementRunRequestObject) (PreviewSettlementRunResponseObject, error)
+	// GetSettlementRun Read a settlement run
+	// (GET /api/v1/settlement-runs/{id})
+	GetSettlementRun(ctx context.Context, request GetSettlementRunRequestObject) (GetSettlementRunResponseObject, error)
 	// ListSites List the configured sites
 	// (GET /api/v1/sites)
 	ListSites(ctx context.Context, request ListSitesRequestObject) (ListSitesResponseObject, error)
@@ -1693,6 +3425,24 @@ type StrictServerInterface interface {
 	// GetSubscription Read a subscription
 	// (GET /api/v1/subscriptions/{id})
 	GetSubscription(ctx context.Context, request GetSubscriptionRequestObject) (GetSubscriptionResponseObject, error)
+	// ListUsage Read what a workspace reported for a day
+	// (GET /api/v1/usage)
+	ListUsage(ctx context.Context, request ListUsageRequestObject) (ListUsageResponseObject, error)
+	// Verify Check everything that must always be true
+	// (GET /api/v1/verify)
+	Verify(ctx context.Context, request VerifyRequestObject) (VerifyResponseObject, error)
+	// ListVouchers List the vouchers of a billing account
+	// (GET /api/v1/vouchers)
+	ListVouchers(ctx context.Context, request ListVouchersRequestObject) (ListVouchersResponseObject, error)
+	// CreateVoucher Give a voucher to a billing account
+	// (POST /api/v1/vouchers)
+	CreateVoucher(ctx context.Context, request CreateVoucherRequestObject) (CreateVoucherResponseObject, error)
+	// GetWallet Read what a billing account has
+	// (GET /api/v1/wallets/{id})
+	GetWallet(ctx context.Context, request GetWalletRequestObject) (GetWalletResponseObject, error)
+	// AdjustWallet Add to the cash of a billing account, or take from it
+	// (POST /api/v1/wallets/{id}/adjustments)
+	AdjustWallet(ctx context.Context, request AdjustWalletRequestObject) (AdjustWalletResponseObject, error)
 	// Whoami Who the key in use stands for
 	// (GET /api/v1/whoami)
 	Whoami(ctx context.Context, request WhoamiRequestObject) (WhoamiResponseObject, error)
@@ -1964,6 +3714,82 @@ func (sh *strictHandler) UpdateBillingAccount(ctx echo.Context, id ID) error {
 	return nil
 }
 
+// ListBills operation middleware
+func (sh *strictHandler) ListBills(ctx echo.Context, params ListBillsParams) error {
+	var request ListBillsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBills(ctx.Request().Context(), request.(ListBillsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBills")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBillsResponseObject); ok {
+		return validResponse.VisitListBillsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetBill operation middleware
+func (sh *strictHandler) GetBill(ctx echo.Context, id ID) error {
+	var request GetBillRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBill(ctx.Request().Context(), request.(GetBillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetBillResponseObject); ok {
+		return validResponse.VisitGetBillResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ExportBill operation middleware
+func (sh *strictHandler) ExportBill(ctx echo.Context, id ID, params ExportBillParams) error {
+	var request ExportBillRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportBill(ctx.Request().Context(), request.(ExportBillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportBill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExportBillResponseObject); ok {
+		return validResponse.VisitExportBillResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListBindings operation middleware
 func (sh *strictHandler) ListBindings(ctx echo.Context, params ListBindingsParams) error {
 	var request ListBindingsRequestObject
@@ -2212,6 +4038,56 @@ func (sh *strictHandler) ClaimCloudAccount(ctx echo.Context, id ID, params Claim
 	return nil
 }
 
+// ListDailyBills operation middleware
+func (sh *strictHandler) ListDailyBills(ctx echo.Context, params ListDailyBillsParams) error {
+	var request ListDailyBillsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDailyBills(ctx.Request().Context(), request.(ListDailyBillsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDailyBills")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDailyBillsResponseObject); ok {
+		return validResponse.VisitListDailyBillsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListLedgerTransactions operation middleware
+func (sh *strictHandler) ListLedgerTransactions(ctx echo.Context, params ListLedgerTransactionsParams) error {
+	var request ListLedgerTransactionsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListLedgerTransactions(ctx.Request().Context(), request.(ListLedgerTransactionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListLedgerTransactions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListLedgerTransactionsResponseObject); ok {
+		return validResponse.VisitListLedgerTransactionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListListings operation middleware
 func (sh *strictHandler) ListListings(ctx echo.Context) error {
 	var request ListListingsRequestObject
@@ -2229,6 +4105,376 @@ func (sh *strictHandler) ListListings(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ListListingsResponseObject); ok {
 		return validResponse.VisitListListingsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListMeteringRecords operation middleware
+func (sh *strictHandler) ListMeteringRecords(ctx echo.Context, params ListMeteringRecordsParams) error {
+	var request ListMeteringRecordsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMeteringRecords(ctx.Request().Context(), request.(ListMeteringRecordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMeteringRecords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListMeteringRecordsResponseObject); ok {
+		return validResponse.VisitListMeteringRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// FlushMetering operation middleware
+func (sh *strictHandler) FlushMetering(ctx echo.Context, params FlushMeteringParams) error {
+	var request FlushMeteringRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.FlushMetering(ctx.Request().Context(), request.(FlushMeteringRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "FlushMetering")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(FlushMeteringResponseObject); ok {
+		return validResponse.VisitFlushMeteringResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPrepaidCards operation middleware
+func (sh *strictHandler) ListPrepaidCards(ctx echo.Context, params ListPrepaidCardsParams) error {
+	var request ListPrepaidCardsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPrepaidCards(ctx.Request().Context(), request.(ListPrepaidCardsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPrepaidCards")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPrepaidCardsResponseObject); ok {
+		return validResponse.VisitListPrepaidCardsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreatePrepaidCard operation middleware
+func (sh *strictHandler) CreatePrepaidCard(ctx echo.Context, params CreatePrepaidCardParams) error {
+	var request CreatePrepaidCardRequestObject
+
+	request.Params = params
+
+	var body CreatePrepaidCardJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePrepaidCard(ctx.Request().Context(), request.(CreatePrepaidCardRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePrepaidCard")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePrepaidCardResponseObject); ok {
+		return validResponse.VisitCreatePrepaidCardResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPriceBooks operation middleware
+func (sh *strictHandler) ListPriceBooks(ctx echo.Context, params ListPriceBooksParams) error {
+	var request ListPriceBooksRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPriceBooks(ctx.Request().Context(), request.(ListPriceBooksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPriceBooks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPriceBooksResponseObject); ok {
+		return validResponse.VisitListPriceBooksResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreatePriceBook operation middleware
+func (sh *strictHandler) CreatePriceBook(ctx echo.Context, params CreatePriceBookParams) error {
+	var request CreatePriceBookRequestObject
+
+	request.Params = params
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "application/json") {
+		var body CreatePriceBookJSONRequestBody
+		var err error
+		if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+			// A request validator built on kin-openapi's openapi3filter with
+			// KeepValidatedValue leaves the value it validated on the body. Bind
+			// that value, matching member names exactly, so the handler receives
+			// what was validated instead of a second, case-insensitive decode.
+			// Otherwise bind only the request body, so that path and query
+			// parameters are not also bound into the body struct.
+			if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+				err = binder.BindBody(ctx, &body)
+			}
+		} else {
+			// A custom binder is installed on the Echo instance; defer to it
+			// entirely, since echo.Binder does not expose body-only binding and
+			// the binder may do more than decode (for example call ctx.Validate).
+			err = ctx.Bind(&body)
+		}
+		if err != nil {
+			return err
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "application/yaml") {
+		request.Body = ctx.Request().Body
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreatePriceBook(ctx.Request().Context(), request.(CreatePriceBookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreatePriceBook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreatePriceBookResponseObject); ok {
+		return validResponse.VisitCreatePriceBookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetPriceBook operation middleware
+func (sh *strictHandler) GetPriceBook(ctx echo.Context, id ID) error {
+	var request GetPriceBookRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPriceBook(ctx.Request().Context(), request.(GetPriceBookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPriceBook")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetPriceBookResponseObject); ok {
+		return validResponse.VisitGetPriceBookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListSettlementRuns operation middleware
+func (sh *strictHandler) ListSettlementRuns(ctx echo.Context, params ListSettlementRunsParams) error {
+	var request ListSettlementRunsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSettlementRuns(ctx.Request().Context(), request.(ListSettlementRunsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSettlementRuns")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSettlementRunsResponseObject); ok {
+		return validResponse.VisitListSettlementRunsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StartSettlementRun operation middleware
+func (sh *strictHandler) StartSettlementRun(ctx echo.Context, params StartSettlementRunParams) error {
+	var request StartSettlementRunRequestObject
+
+	request.Params = params
+
+	var body StartSettlementRunJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StartSettlementRun(ctx.Request().Context(), request.(StartSettlementRunRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartSettlementRun")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StartSettlementRunResponseObject); ok {
+		return validResponse.VisitStartSettlementRunResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// PreviewSettlementRun operation middleware
+func (sh *strictHandler) PreviewSettlementRun(ctx echo.Context) error {
+	var request PreviewSettlementRunRequestObject
+
+	var body PreviewSettlementRunJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PreviewSettlementRun(ctx.Request().Context(), request.(PreviewSettlementRunRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PreviewSettlementRun")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PreviewSettlementRunResponseObject); ok {
+		return validResponse.VisitPreviewSettlementRunResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSettlementRun operation middleware
+func (sh *strictHandler) GetSettlementRun(ctx echo.Context, id ID) error {
+	var request GetSettlementRunRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSettlementRun(ctx.Request().Context(), request.(GetSettlementRunRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSettlementRun")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSettlementRunResponseObject); ok {
+		return validResponse.VisitGetSettlementRunResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2302,6 +4548,201 @@ func (sh *strictHandler) GetSubscription(ctx echo.Context, id ID) error {
 		return err
 	} else if validResponse, ok := response.(GetSubscriptionResponseObject); ok {
 		return validResponse.VisitGetSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListUsage operation middleware
+func (sh *strictHandler) ListUsage(ctx echo.Context, params ListUsageParams) error {
+	var request ListUsageRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUsage(ctx.Request().Context(), request.(ListUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListUsageResponseObject); ok {
+		return validResponse.VisitListUsageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Verify operation middleware
+func (sh *strictHandler) Verify(ctx echo.Context) error {
+	var request VerifyRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Verify(ctx.Request().Context(), request.(VerifyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Verify")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(VerifyResponseObject); ok {
+		return validResponse.VisitVerifyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListVouchers operation middleware
+func (sh *strictHandler) ListVouchers(ctx echo.Context, params ListVouchersParams) error {
+	var request ListVouchersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVouchers(ctx.Request().Context(), request.(ListVouchersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVouchers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListVouchersResponseObject); ok {
+		return validResponse.VisitListVouchersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateVoucher operation middleware
+func (sh *strictHandler) CreateVoucher(ctx echo.Context, params CreateVoucherParams) error {
+	var request CreateVoucherRequestObject
+
+	request.Params = params
+
+	var body CreateVoucherJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateVoucher(ctx.Request().Context(), request.(CreateVoucherRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateVoucher")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateVoucherResponseObject); ok {
+		return validResponse.VisitCreateVoucherResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetWallet operation middleware
+func (sh *strictHandler) GetWallet(ctx echo.Context, id ID) error {
+	var request GetWalletRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWallet(ctx.Request().Context(), request.(GetWalletRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWallet")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetWalletResponseObject); ok {
+		return validResponse.VisitGetWalletResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AdjustWallet operation middleware
+func (sh *strictHandler) AdjustWallet(ctx echo.Context, id ID, params AdjustWalletParams) error {
+	var request AdjustWalletRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body AdjustWalletJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdjustWallet(ctx.Request().Context(), request.(AdjustWalletRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdjustWallet")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AdjustWalletResponseObject); ok {
+		return validResponse.VisitAdjustWalletResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

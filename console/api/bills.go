@@ -1,0 +1,182 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"cloudsettle/console/api/rest"
+	"cloudsettle/core"
+	"cloudsettle/core/account"
+	"cloudsettle/core/money"
+	"cloudsettle/core/settlement"
+	"cloudsettle/core/usage"
+)
+
+// maxDays is the longest range of days that a list covers; one page of bills
+// of a workspace.
+const maxDays = core.MaxPage
+
+// ListDailyBills implements rest.StrictServerInterface.
+func (h handlers) ListDailyBills(
+	ctx context.Context, r rest.ListDailyBillsRequestObject,
+) (rest.ListDailyBillsResponseObject, error) {
+	from, to, err := days(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := ownerFilter(ctx, r.Params.BillingAccountID)
+	if err != nil {
+		return nil, err
+	}
+	who := requestOf(ctx).Actor
+	if owner == "" && who.Role == core.RoleAccount {
+		owner = who.BillingAccount
+	}
+	var list core.List[settlement.DailyBill]
+	p := page(r.Params.Limit, r.Params.Cursor)
+	switch {
+	case r.Params.WorkspaceID != nil:
+		list.Items, err = h.svc.DailyBills(ctx, who, core.BillFilter{Workspace: *r.Params.WorkspaceID, From: from, To: to})
+		list.Items = paidBy(list.Items, owner)
+	case owner != "":
+		list, err = h.svc.DailyBillsOf(ctx, who, owner, from, to, p)
+	case to != from+1:
+		return nil, invalidParameter("day", "is needed for the bills of all workspaces")
+	default:
+		list, err = h.svc.DailyBillsOn(ctx, from, p)
+	}
+	return rest.ListDailyBills200JSONResponse{
+		Data: encodeAll(list.Items, encodeDailyBill), NextCursor: list.Next,
+	}, err
+}
+
+// paidBy returns the bills of one payer, or all if it is "".
+func paidBy(bills []settlement.DailyBill, owner account.ID) []settlement.DailyBill {
+	if owner == "" {
+		return bills
+	}
+	out := []settlement.DailyBill{}
+	for _, b := range bills {
+		if b.BillingAccount == owner {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// days returns the range [from, to) that a list is asked for.
+func days(p rest.ListDailyBillsParams) (from, to usage.Day, err error) {
+	switch {
+	case p.Day != nil && p.From == nil && p.To == nil:
+		from, err = parseDay("day", *p.Day)
+		return from, from + 1, err
+	case p.Day != nil || p.From == nil || p.To == nil:
+		return 0, 0, invalidParameter("day", "give day, or from and to")
+	}
+	if from, err = parseDay("from", *p.From); err != nil {
+		return 0, 0, err
+	}
+	if to, err = parseDay("to", *p.To); err != nil {
+		return 0, 0, err
+	}
+	if to <= from || to > from+maxDays {
+		return 0, 0, invalidParameter("to", fmt.Sprintf("must be 1 to %d days after from", maxDays))
+	}
+	return from, to, nil
+}
+
+// ListBills implements rest.StrictServerInterface.
+func (h handlers) ListBills(ctx context.Context, r rest.ListBillsRequestObject) (rest.ListBillsResponseObject, error) {
+	owner, err := ownerFilter(ctx, r.Params.BillingAccountID)
+	if err != nil {
+		return nil, err
+	}
+	who, p := requestOf(ctx).Actor, page(r.Params.Limit, r.Params.Cursor)
+	var list core.List[settlement.MonthlyBill]
+	if r.Params.Month == nil {
+		list, err = h.svc.MonthlyBills(ctx, who, owner, p)
+	} else {
+		m, bad := usage.ParseMonth(*r.Params.Month)
+		if bad != nil {
+			return nil, invalidParameter("month", "is not a month of the calendar")
+		}
+		list, err = h.svc.MonthlyBillsIn(ctx, who, owner, m, p)
+	}
+	return rest.ListBills200JSONResponse{Data: encodeAll(list.Items, encodeBill), NextCursor: list.Next}, err
+}
+
+// GetBill implements rest.StrictServerInterface.
+func (h handlers) GetBill(ctx context.Context, r rest.GetBillRequestObject) (rest.GetBillResponseObject, error) {
+	b, err := h.svc.MonthlyBill(ctx, requestOf(ctx).Actor, settlement.BillID(r.ID))
+	if err != nil {
+		return nil, err
+	}
+	return rest.GetBill200JSONResponse(encodeBill(b)), nil
+}
+
+// ListSettlementRuns implements rest.StrictServerInterface.
+func (h handlers) ListSettlementRuns(
+	ctx context.Context, r rest.ListSettlementRunsRequestObject,
+) (rest.ListSettlementRunsResponseObject, error) {
+	list, err := h.svc.SettlementRuns(ctx, page(r.Params.Limit, r.Params.Cursor))
+	return rest.ListSettlementRuns200JSONResponse{Data: encodeAll(list.Items, encodeRun), NextCursor: list.Next}, err
+}
+
+// GetSettlementRun implements rest.StrictServerInterface.
+func (h handlers) GetSettlementRun(
+	ctx context.Context, r rest.GetSettlementRunRequestObject,
+) (rest.GetSettlementRunResponseObject, error) {
+	run, err := h.svc.SettlementRun(ctx, r.ID)
+	return rest.GetSettlementRun200JSONResponse(encodeRun(run)), err
+}
+
+// StartSettlementRun implements rest.StrictServerInterface.
+func (h handlers) StartSettlementRun(
+	ctx context.Context, r rest.StartSettlementRunRequestObject,
+) (rest.StartSettlementRunResponseObject, error) {
+	run, err := h.svc.StartRun(ctx, requestOf(ctx), string(r.Body.Kind), r.Body.Period, value(r.Body.Early))
+	return rest.StartSettlementRun202JSONResponse(encodeRun(run)), err
+}
+
+// PreviewSettlementRun implements rest.StrictServerInterface.
+func (h handlers) PreviewSettlementRun(
+	ctx context.Context, r rest.PreviewSettlementRunRequestObject,
+) (rest.PreviewSettlementRunResponseObject, error) {
+	v, err := h.svc.PreviewRun(ctx, string(r.Body.Kind), r.Body.Period, value(r.Body.Early))
+	if err != nil {
+		return nil, err
+	}
+	out := rest.PreviewSettlementRun200JSONResponse{
+		Kind: r.Body.Kind, Period: r.Body.Period, Waiting: v.Waiting, Count: len(v.Daily) + len(v.Monthly),
+		DailyBills: encodeAll(v.Daily[:min(len(v.Daily), core.MaxPage)], encodeDailyBill),
+		Bills:      encodeAll(v.Monthly[:min(len(v.Monthly), core.MaxPage)], encodeBill),
+	}
+	out.Totals, err = totals(v)
+	return out, err
+}
+
+// totals adds up a preview by currency, in the order in which they come.
+func totals(v core.Preview) ([]rest.Amount, error) {
+	sums := []money.Amount{}
+	add := func(m money.Micros, c money.Currency) (err error) {
+		for i := range sums {
+			if sums[i].Currency == c {
+				sums[i].Micros, err = sums[i].Micros.Add(m)
+				return err
+			}
+		}
+		sums = append(sums, money.Amount{Micros: m, Currency: c})
+		return nil
+	}
+	for _, b := range v.Daily {
+		if err := add(b.Total, b.Currency); err != nil {
+			return nil, err
+		}
+	}
+	for _, b := range v.Monthly {
+		if err := add(b.Total, b.Currency); err != nil {
+			return nil, err
+		}
+	}
+	return encodeAll(sums, func(a money.Amount) rest.Amount { return encodeAmount(a.Micros, a.Currency) }), nil
+}

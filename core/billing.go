@@ -1,0 +1,184 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"cloudsettle/core/account"
+	"cloudsettle/core/ledger"
+	"cloudsettle/core/marketplace"
+	"cloudsettle/core/metering"
+	"cloudsettle/core/money"
+	"cloudsettle/core/settlement"
+	"cloudsettle/core/usage"
+	"cloudsettle/core/workspace"
+)
+
+// maxCurrencies bounds a scan of one account's books: ISO 4217 has fewer.
+const maxCurrencies = 200
+
+// UsageOf returns what a workspace reported for a day. A day without usage is
+// an empty record.
+func (s *Service) UsageOf(ctx context.Context, who Actor, id workspace.ID, day usage.Day) (usage.Record, error) {
+	if _, err := s.Workspace(ctx, who, id); err != nil {
+		return usage.Record{}, err
+	}
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (usage.Record, error) {
+		rec, err := tx.UsageOf(ctx, id, day)
+		if errors.Is(err, ErrNotFound) {
+			return usage.Record{Workspace: string(id), Day: day}, nil
+		}
+		return rec, err
+	})
+}
+
+// DailyBillsOf lists the bills that a billing account got for days in
+// [from, to), whatever workspaces they are for.
+func (s *Service) DailyBillsOf(ctx context.Context, who Actor, id account.ID, from, to usage.Day, p Page) (List[settlement.DailyBill], error) {
+	if !who.May(id) {
+		return List[settlement.DailyBill]{}, NotFound("billing account", string(id))
+	}
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[settlement.DailyBill], error) {
+		return listed(tx.DailyBillsFor(ctx, id, from, to, more(p)), p, func(b settlement.DailyBill) string { return string(b.ID) })
+	})
+}
+
+// MonthlyBill returns one monthly bill that the actor may see.
+func (s *Service) MonthlyBill(ctx context.Context, who Actor, id settlement.BillID) (settlement.MonthlyBill, error) {
+	month, rest, _ := strings.Cut(strings.TrimPrefix(string(id), "mb_"), "_")
+	at := strings.LastIndexByte(rest, '_')
+	m, err := usage.ParseMonth(month)
+	if err != nil || at < 0 {
+		return settlement.MonthlyBill{}, NotFound("bill", string(id))
+	}
+	owner, currency := account.ID(rest[:at]), money.Currency(rest[at+1:])
+	if settlement.MonthlyBillID(owner, m, currency) != id || !who.May(owner) {
+		return settlement.MonthlyBill{}, NotFound("bill", string(id))
+	}
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (settlement.MonthlyBill, error) {
+		b, err := tx.MonthlyBill(ctx, owner, m, currency)
+		return orNotFound(b, err, "bill", string(id))
+	})
+}
+
+// MonthlyBillsIn lists the monthly bills of one month, of one account if id is
+// not empty; an account's own key sees its own.
+func (s *Service) MonthlyBillsIn(ctx context.Context, who Actor, id account.ID, m usage.Month, p Page) (List[settlement.MonthlyBill], error) {
+	if who.Role == RoleAccount {
+		id = who.BillingAccount
+	}
+	if p.After == "" { // before the first bill of the month
+		p.After = string(settlement.MonthlyBillID("", m, ""))
+	}
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[settlement.MonthlyBill], error) {
+		seq := func(yield func(settlement.MonthlyBill, error) bool) {
+			for b, err := range tx.MonthlyBills(ctx, id, more(p)) {
+				if err == nil && b.Month != m || !yield(b, err) {
+					return
+				}
+			}
+		}
+		return listed(seq, p, func(b settlement.MonthlyBill) string { return string(b.ID) })
+	})
+}
+
+// Wallets returns what a billing account has, by currency. Its own currency is
+// always there.
+func (s *Service) Wallets(ctx context.Context, who Actor, id account.ID) ([]Wallet, error) {
+	a, err := s.BillingAccount(ctx, who, id)
+	if err != nil {
+		return nil, err
+	}
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]Wallet, error) {
+		funds, err := collect(tx.FundsOf(ctx, id))
+		if err != nil {
+			return nil, err
+		}
+		var out []Wallet
+		own := false
+		for h, err := range tx.LedgerHeads(ctx, Page{After: string(id) + "/", Limit: maxCurrencies}) {
+			if err != nil {
+				return nil, err
+			}
+			if h.Owner != string(id) {
+				break
+			}
+			own = own || string(h.Currency) == a.Currency
+			out = append(out, Wallet{Owner: id, Head: h, Funds: funds, Balance: h.Of(ledger.Cash)})
+		}
+		if !own {
+			head := ledger.Head{Owner: string(id), Currency: money.Currency(a.Currency)}
+			out = append(out, Wallet{Owner: id, Head: head, Funds: funds})
+		}
+		return out, nil
+	})
+}
+
+// FundsOf returns the vouchers and prepaid cards of a billing account with
+// what each still holds.
+func (s *Service) FundsOf(ctx context.Context, who Actor, id account.ID) ([]FundView, error) {
+	if _, err := s.BillingAccount(ctx, who, id); err != nil {
+		return nil, err
+	}
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]FundView, error) {
+		out := []FundView{}
+		for f, err := range tx.FundsOf(ctx, id) {
+			if err != nil {
+				return nil, err
+			}
+			h, err := tx.LedgerHead(ctx, id, f.Currency)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, FundView{f, h.Of(f.Account())})
+		}
+		return out, nil
+	})
+}
+
+// FundView is a voucher or prepaid card with what it still holds.
+type FundView struct {
+	settlement.Fund
+	Left money.Micros
+}
+
+// MeterFilter narrows a list of metering records.
+type MeterFilter struct {
+	Subscription marketplace.SubscriptionID
+	Listing      marketplace.ListingID
+	Status       metering.Status
+}
+
+// FindMeterRecords lists metering records. A key that acts for one account
+// must name the subscription.
+func (s *Service) FindMeterRecords(ctx context.Context, who Actor, f MeterFilter, p Page) (List[metering.Record], error) {
+	if f == (MeterFilter{Subscription: f.Subscription}) || who.Role == RoleAccount && f.Subscription == "" {
+		return s.MeterRecords(ctx, who, f.Subscription, p)
+	}
+	if f.Subscription != "" {
+		if _, err := s.Subscription(ctx, who, f.Subscription); err != nil {
+			return List[metering.Record]{}, err
+		}
+	}
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[metering.Record], error) {
+		return filtered(tx.MeterRecords(ctx, f.Subscription, scanning(p)), p,
+			func(r metering.Record) string { return string(r.ID) }, func(r metering.Record) bool {
+				return wanted(f.Listing, r.Listing) && wanted(f.Status, r.Status)
+			})
+	})
+}
+
+// PendingRecords returns how many metering records are not final.
+func (s *Service) PendingRecords(ctx context.Context) (int, error) {
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (int, error) {
+		n := 0
+		for _, err := range tx.MeterPending(ctx) {
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+		return n, nil
+	})
+}
