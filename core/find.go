@@ -231,15 +231,10 @@ func (s *Service) FindWorkspaces(ctx context.Context, who Actor, f WorkspaceFilt
 		page, err := filtered(seq, p, func(w workspace.Workspace) string { return string(w.ID) }, func(w workspace.Workspace) bool {
 			return wanted(f.Site, w.Site) && wanted(f.Status, w.Status())
 		})
-		out := List[WorkspaceView]{Items: []WorkspaceView{}, Next: page.Next}
-		for _, w := range page.Items {
-			v, err := viewWorkspace(ctx, tx, w)
-			if err != nil {
-				return out, err
-			}
-			out.Items = append(out.Items, v)
+		if err != nil {
+			return List[WorkspaceView]{}, err
 		}
-		return out, err
+		return viewWorkspaces(ctx, tx, page)
 	})
 }
 

@@ -101,16 +101,21 @@ func (s *Service) Workspaces(ctx context.Context, who Actor, owner account.ID, p
 		if err != nil {
 			return List[WorkspaceView]{}, err
 		}
-		out := List[WorkspaceView]{Items: []WorkspaceView{}, Next: page.Next}
-		for _, w := range page.Items {
-			v, err := viewWorkspace(ctx, tx, w)
-			if err != nil {
-				return out, err
-			}
-			out.Items = append(out.Items, v)
-		}
-		return out, nil
+		return viewWorkspaces(ctx, tx, page)
 	})
+}
+
+// viewWorkspaces adds to each workspace of a page the binding that holds now.
+func viewWorkspaces(ctx context.Context, tx ReadTx, page List[workspace.Workspace]) (List[WorkspaceView], error) {
+	out := List[WorkspaceView]{Items: []WorkspaceView{}, Next: page.Next}
+	for _, w := range page.Items {
+		v, err := viewWorkspace(ctx, tx, w)
+		if err != nil {
+			return out, err
+		}
+		out.Items = append(out.Items, v)
+	}
+	return out, nil
 }
 
 // Want is a binding that somebody asks for.
