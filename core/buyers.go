@@ -19,13 +19,15 @@ import (
 	"cloudsettle/core/workspace"
 )
 
-// The limits of sign-in codes: 6 digits, 5 tries and 10 minutes leave a guesser
-// 5 in a million, also across restarts.
+// The limits of sign-in codes: 6 digits, 5 tries a code and 25 wrong ones a day
+// leave a guesser 25 in a million a day, also across restarts.
 const (
 	codeDigits = 6
 	codeTries  = 5
 	codeValid  = 10 * time.Minute
 	codeEvery  = 30 * time.Second // between two mails to one account
+	codeWrong  = 25               // wrong tries after which an account waits
+	codeRest   = 24 * time.Hour   // for so long, from the first of them
 )
 
 // signInCode is what is kept of a code that was mailed.
@@ -33,6 +35,23 @@ type signInCode struct {
 	Digest string    `json:"digest"`
 	SentAt time.Time `json:"sent_at"`
 	Tries  int       `json:"tries"`
+	// Wrong counts wrong tries of all codes since WrongSince.
+	Wrong      int       `json:"wrong,omitempty"`
+	WrongSince time.Time `json:"wrong_since,omitzero"`
+}
+
+// resting reports whether so many wrong codes were tried that the account
+// waits.
+func (c *signInCode) resting(now time.Time) bool {
+	return c.Wrong >= codeWrong && now.Sub(c.WrongSince) < codeRest
+}
+
+// miss counts a wrong try.
+func (c *signInCode) miss(now time.Time) {
+	if now.Sub(c.WrongSince) >= codeRest {
+		c.Wrong, c.WrongSince = 0, now
+	}
+	c.Wrong++
 }
 
 func codeSetting(id account.ID) string { return "code/" + string(id) }
@@ -53,10 +72,15 @@ func (s *Service) SendCode(ctx context.Context, login string) error {
 		if err != nil {
 			return err
 		}
-		if c, err := loadCode(ctx, tx, a.ID); err == nil && s.Now().Sub(c.SentAt) < codeEvery {
+		c, err := loadCode(ctx, tx, a.ID)
+		if err == nil && (s.Now().Sub(c.SentAt) < codeEvery || c.resting(s.Now())) {
 			return nil
 		}
-		if err := saveCode(ctx, tx, a.ID, signInCode{Digest: s.codeDigest(a.ID, code), SentAt: s.Now()}); err != nil {
+		if err != nil && !isNotFound(err) {
+			return err
+		}
+		c.Digest, c.SentAt, c.Tries = s.codeDigest(a.ID, code), s.Now(), 0
+		if err := saveCode(ctx, tx, a.ID, c); err != nil {
 			return err
 		}
 		return s.promise(ctx, tx, taskMail, Mail{
@@ -100,13 +124,15 @@ func (s *Service) CheckCode(ctx context.Context, login, code string) (account.ID
 		if err != nil {
 			return "", noMatch(err)
 		}
-		if c.Tries >= codeTries || s.Now().Sub(c.SentAt) > codeValid {
+		if c.Tries >= codeTries || s.Now().Sub(c.SentAt) > codeValid || c.resting(s.Now()) {
 			return "", nil
 		}
 		good := hmac.Equal([]byte(c.Digest), []byte(s.codeDigest(a.ID, strings.TrimSpace(code))))
 		c.Tries++
 		if good {
 			c.Tries = codeTries // used
+		} else {
+			c.miss(s.Now())
 		}
 		if err := saveCode(ctx, tx, a.ID, c); err != nil || !good {
 			return "", err

@@ -302,7 +302,22 @@ func TestSignInCodes(t *testing.T) {
 	if _, err := w.CheckCode(t.Context(), "acme", code); !errors.Is(err, core.ErrUnverified) {
 		t.Errorf("old code: %v, want refused", err)
 	}
+	for range 4 {
+		send()
+		for range 5 {
+			_, _ = w.CheckCode(t.Context(), "acme", "000000x")
+		}
+	}
+	w.clock.Add(time.Minute)
 	mails := len(w.mails.mails)
+	must(t, w.SendCode(t.Context(), "acme"))
+	must(t, w.RunTasks(t.Context()))
+	if len(w.mails.mails) != mails {
+		t.Error("a code was mailed after 25 wrong ones in a day")
+	}
+	w.clock.Add(24 * time.Hour)
+	send()
+	mails = len(w.mails.mails)
 	must(t, w.SendCode(t.Context(), "nobody"))
 	must(t, w.RunTasks(t.Context()))
 	if len(w.mails.mails) != mails {
