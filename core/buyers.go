@@ -76,7 +76,7 @@ func (s *Service) SendCode(ctx context.Context, login string) error {
 		if err == nil && (s.Now().Sub(c.SentAt) < codeEvery || c.resting(s.Now())) {
 			return nil
 		}
-		if err != nil && !isNotFound(err) {
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 		c.Digest, c.SentAt, c.Tries = s.codeDigest(a.ID, code), s.Now(), 0

@@ -70,5 +70,3 @@ func Conflict(code, format string, args ...any) error {
 func IsRetryable(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
-
-func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"cloudsettle/core/marketplace"
@@ -88,7 +89,7 @@ func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspac
 	last := usage.DayOf(at, site.Zone)
 	for day := last - finalDays + 1; day <= last; day++ {
 		rec, err := tx.UsageOf(ctx, w.ID, day)
-		if isNotFound(err) {
+		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {

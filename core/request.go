@@ -9,38 +9,33 @@ import (
 // that run made. The claim commits with the effect, so a repeat after a lost
 // answer finds it. do returns the id of what it made.
 func once[T any](ctx context.Context, s *Service, r Request, load func(context.Context, ReadTx, string) (T, error), do func(context.Context, Tx) (T, string, error)) (T, error) {
-	type made struct {
-		id    string
-		thing T
-	}
-	m, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (made, error) {
+	return InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (T, error) {
+		var none T
 		if r.Key == "" {
-			thing, id, err := do(ctx, tx)
-			return made{id, thing}, err
+			thing, _, err := do(ctx, tx)
+			return thing, err
 		}
-		// The id is not known before do ran, so the claim points to itself and a
-		// setting holds the result.
+		// What is made has no id before do ran, so the claim cannot hold it: a
+		// setting does.
 		claim, fresh, err := tx.Claim(ctx, scopeRequest+r.Actor.Name, r.Key, Claim{Digest: r.Digest, At: s.Now()})
 		switch {
 		case err != nil:
-			return made{}, err
+			return none, err
 		case fresh:
 			thing, id, err := do(ctx, tx)
 			if err != nil {
-				return made{}, err
+				return none, err
 			}
-			return made{id, thing}, tx.PutSetting(ctx, requestSetting(r), id)
+			return thing, tx.PutSetting(ctx, requestSetting(r), id)
 		case claim.Digest != r.Digest:
-			return made{}, &Fault{Err: ErrKeyReused, Code: "idempotency_key_reused", Detail: "this idempotency key was used for another request"}
+			return none, &Fault{Err: ErrKeyReused, Code: "idempotency_key_reused", Detail: "this idempotency key was used for another request"}
 		}
 		id, err := tx.Setting(ctx, requestSetting(r))
 		if err != nil {
-			return made{}, err
+			return none, err
 		}
-		thing, err := load(ctx, tx, id)
-		return made{id, thing}, err
+		return load(ctx, tx, id)
 	})
-	return m.thing, err
 }
 
 func requestSetting(r Request) string { return "request/" + r.Actor.Name + "/" + r.Key }

@@ -180,7 +180,7 @@ func (p *preparation) rate(ctx context.Context, rec usage.Record) (settled, rate
 	if err != nil {
 		return settled{}, rateSkip, err
 	}
-	out, done, err := p.lines(ctx, rec, site, currency)
+	out, done, err := p.lines(ctx, rec, site, currency, "")
 	if err != nil || !done {
 		return settled{}, rateWaits, err
 	}
@@ -228,13 +228,10 @@ func (p *preparation) currency(ctx context.Context, b workspace.Binding) (money.
 	return money.Currency(a.Currency), err
 }
 
-// lines rates the record's own samples and what came late for earlier days.
-func (p *preparation) lines(ctx context.Context, rec usage.Record, site workspace.Site, c money.Currency) (settlement.DailyBill, bool, error) {
-	return p.linesBy(ctx, rec, site, c, "")
-}
-
-// linesBy is lines with a certain version of the price book, unless it is "".
-func (p *preparation) linesBy(ctx context.Context, rec usage.Record, site workspace.Site, c money.Currency, book pricing.BookID) (settlement.DailyBill, bool, error) {
+// lines rates the record's own samples and what came late for earlier days, by
+// a certain version of the price book or, if book is "", the one that holds. It
+// returns false if there is none.
+func (p *preparation) lines(ctx context.Context, rec usage.Record, site workspace.Site, c money.Currency, book pricing.BookID) (settlement.DailyBill, bool, error) {
 	own, late := split(rec.Samples, site.Zone, p.day)
 	r, ok, err := p.tariffs.version(site.Prices, c, p.day, book)
 	if err != nil || !ok {

@@ -256,7 +256,7 @@ func (v *verifier) dailyBill(ctx context.Context, tx ReadTx, b settlement.DailyB
 		return err
 	}
 	p := preparation{Service: v.Service, tx: tx, tariffs: v.prices, day: b.Day}
-	again, ok, err := p.linesBy(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
+	again, ok, err := p.lines(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
 	if err != nil {
 		return err
 	}
