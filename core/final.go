@@ -95,8 +95,11 @@ func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspac
 		if err != nil {
 			return nil, err
 		}
+		if rec.Sealed {
+			continue
+		}
 		p := preparation{Service: s, tx: tx, tariffs: t, day: day, early: true, until: at}
-		x, state, err := p.rate(ctx, rec)
+		x, state, err := p.rate(ctx, Unbilled{Usage: rec, Workspace: w})
 		if err != nil {
 			return nil, err
 		}

@@ -9,7 +9,6 @@ import (
 
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/metering"
-	"cloudsettle/core/settlement"
 )
 
 // taskSeal turns what a subscription owes into a metering record.
@@ -23,32 +22,6 @@ type sealing struct {
 
 // sealLater is how long after a missing period sealing is tried again.
 const sealLater = 10 * time.Minute
-
-// chargeCloud adds what a bill charges through a cloud account to what its
-// subscription owes, and promises that it is reported.
-func (s *Service) chargeCloud(ctx context.Context, tx Tx, b settlement.DailyBill, end time.Time) error {
-	if b.Cloud == 0 {
-		return nil
-	}
-	id := b.Settlement.Subscription
-	acc, err := tx.MeterAccount(ctx, id)
-	if err != nil {
-		return err
-	}
-	if acc.UnitAmount == 0 {
-		if err := s.openMeterAccount(ctx, tx, &acc, id); err != nil {
-			return err
-		}
-	}
-	acc.Currency = b.Currency
-	if acc, err = acc.Charge(b.Cloud); err != nil {
-		return err
-	}
-	if err := tx.PutMeterAccount(ctx, acc); err != nil {
-		return err
-	}
-	return s.promiseSeal(ctx, tx, id, end, s.Now())
-}
 
 // openMeterAccount takes the unit from the marketplace's terms. A listing
 // without metering only adds up what is owed.
@@ -66,11 +39,16 @@ func (s *Service) openMeterAccount(ctx context.Context, tx ReadTx, acc *metering
 
 // promiseSeal has one task for each subscription, however often it is charged.
 func (s *Service) promiseSeal(ctx context.Context, tx Tx, id marketplace.SubscriptionID, until, due time.Time) error {
-	payload, err := json.Marshal(sealing{Subscription: id, Until: until})
+	t, err := s.sealTask(id, until, due)
 	if err != nil {
 		return err
 	}
-	return tx.PutTask(ctx, Task{ID: "task_seal_" + string(id), Kind: taskSeal, DueAt: due, CreatedAt: s.Now(), Payload: payload})
+	return tx.PutTask(ctx, t)
+}
+
+func (s *Service) sealTask(id marketplace.SubscriptionID, until, due time.Time) (Task, error) {
+	payload, err := json.Marshal(sealing{Subscription: id, Until: until})
+	return Task{ID: "task_seal_" + string(id), Kind: taskSeal, DueAt: due, CreatedAt: s.Now(), Payload: payload}, err
 }
 
 // seal makes the record of what a subscription owes in whole units.

@@ -101,7 +101,7 @@ func (s *Service) SettlementRuns(ctx context.Context, p Page) (List[SettlementRu
 // RunSettlements works on promised runs: one, if any is due. Run does this by
 // itself.
 func (s *Service) RunSettlements(ctx context.Context) error {
-	if idle, err := s.nothingDue(ctx, taskSettle); err != nil || idle {
+	if due, err := s.taskDue(ctx, taskSettle); err != nil || !due {
 		return err
 	}
 	now := s.Now()

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"cloudsettle/core/account"
-	"cloudsettle/core/ledger"
 	"cloudsettle/core/money"
 	"cloudsettle/core/pricing"
 	"cloudsettle/core/rating"
@@ -107,16 +107,19 @@ func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, t
 	c.err = s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
 		p := preparation{Service: s, tx: tx, tariffs: t, day: day, early: o.Early}
 		n := 0
-		for rec, err := range tx.UsageOn(ctx, day, Page{After: after, Limit: settleChunk}) {
+		for u, err := range tx.UnbilledOn(ctx, day, Page{After: after, Limit: settleChunk}) {
 			if err != nil {
 				return err
 			}
 			n++
-			next = rec.Workspace
-			b, state, err := p.rate(ctx, rec)
+			next = u.Usage.Workspace
+			b, state, err := p.rate(ctx, u)
 			switch {
+			case errors.Is(err, money.ErrOverflow): // no reason for the others to wait
+				s.Log.Error("usage cannot be billed", "workspace", u.Usage.Workspace, "day", day, "error", err)
+				c.waiting++
 			case err != nil:
-				return fmt.Errorf("workspace %s: %w", rec.Workspace, err)
+				return fmt.Errorf("workspace %s: %w", u.Usage.Workspace, err)
 			case state == rateWaits:
 				c.waiting++
 			case state == rateDone:
@@ -142,6 +145,9 @@ type preparation struct {
 	// billed; the binding that held just before it pays.
 	until  time.Time
 	result rating.Result
+	// from and to are the day's bounds in the zone that was asked for last.
+	zone     *time.Location
+	from, to time.Time
 }
 
 // rateState is what became of a record.
@@ -153,65 +159,72 @@ const (
 	rateDone
 )
 
-func (p *preparation) rate(ctx context.Context, rec usage.Record) (settled, rateState, error) {
-	if rec.Sealed {
-		return settled{}, rateSkip, nil
-	}
-	w, err := p.tx.Workspace(ctx, workspace.ID(rec.Workspace))
-	if err != nil {
-		return settled{}, rateSkip, err
-	}
+func (p *preparation) rate(ctx context.Context, u Unbilled) (settled, rateState, error) {
+	w := &u.Workspace
 	site, ok := p.sites[w.Site]
 	if !ok {
 		return settled{}, rateWaits, nil
 	}
-	_, end := p.day.Bounds(site.Zone)
+	_, end := p.bounds(site)
 	if !p.early && p.Now().Before(end.Add(settleGrace)) {
 		return settled{}, rateSkip, nil
 	}
 	if !p.until.IsZero() && p.until.Before(end) {
 		end = p.until
 	}
-	binding, ok, err := bindingAt(ctx, p.tx, w.ID, end)
-	if err != nil || !ok {
+	binding, currency, err := p.payer(ctx, u, end)
+	if err != nil || binding.ID == "" {
 		return settled{}, rateWaits, err
 	}
-	currency, err := p.currency(ctx, binding)
-	if err != nil {
-		return settled{}, rateSkip, err
-	}
-	out, done, err := p.lines(ctx, rec, site, currency, "")
+	out, done, err := p.lines(ctx, u.Usage, site, currency, "")
 	if err != nil || !done {
 		return settled{}, rateWaits, err
 	}
 	out.ID, out.Workspace, out.Site, out.Day = settlement.DailyBillID(w.ID, p.day), w.ID, w.Site, p.day
 	out.BillingAccount, out.Binding, out.Settlement = binding.BillingAccount, binding.ID, binding.Settlement
-	out.UsageRev = rec.Rev
+	out.UsageRev = u.Usage.Rev
 	return settled{bill: out, end: end}, rateDone, nil
 }
 
-// bindingAt returns the binding that held at the end of a day: just before at.
-// A workspace that was bound later, for the first time, is paid for by that
-// binding if it was made on the day itself.
-func bindingAt(ctx context.Context, tx ReadTx, id workspace.ID, at time.Time) (workspace.Binding, bool, error) {
-	current, err := tx.Binding(ctx, id)
-	switch {
-	case errors.Is(err, ErrNotFound):
-	case err != nil:
-		return current, false, err
-	case current.From.Before(at):
-		return current, true, nil
+// bounds returns the instants of the day at a site.
+func (p *preparation) bounds(site workspace.Site) (from, to time.Time) {
+	if p.zone != site.Zone {
+		p.zone = site.Zone
+		p.from, p.to = p.day.Bounds(site.Zone)
 	}
-	var held workspace.Binding
+	return p.from, p.to
+}
+
+// payer returns the binding that held just before end, without an ID if there
+// is none, and the currency it is paid in: the listing's, or the billing
+// account's.
+func (p *preparation) payer(ctx context.Context, u Unbilled, end time.Time) (workspace.Binding, money.Currency, error) {
+	if u.Binding.ID != "" && u.Binding.From.Before(end) {
+		if u.Binding.Settlement.Method == workspace.ByCloudAccount {
+			return u.Binding, money.Currency(p.markets[u.Listing].Listing.Currency), nil
+		}
+		return u.Binding, u.Currency, nil
+	}
+	b, err := bindingAt(ctx, p.tx, u.Workspace.ID, end)
+	if err != nil || b.ID == "" {
+		return b, "", err
+	}
+	c, err := p.currency(ctx, b)
+	return b, c, err
+}
+
+// bindingAt returns the binding that held just before at, without an ID if
+// there was none.
+func bindingAt(ctx context.Context, tx ReadTx, id workspace.ID, at time.Time) (held workspace.Binding, err error) {
 	for b, err := range tx.BindingHistory(ctx, id) {
 		if err != nil {
-			return held, false, err
+			return held, err
 		}
 		if b.From.Before(at) && (b.To.IsZero() || !b.To.Before(at)) {
 			held = b
 		}
 	}
-	return held, held.ID != "", nil
+	return held, nil
 }
 
 // currency is the currency that a binding is paid in: the listing's, or the
@@ -232,7 +245,7 @@ func (p *preparation) currency(ctx context.Context, b workspace.Binding) (money.
 // a certain version of the price book or, if book is "", the one that holds. It
 // returns false if there is none.
 func (p *preparation) lines(ctx context.Context, rec usage.Record, site workspace.Site, c money.Currency, book pricing.BookID) (settlement.DailyBill, bool, error) {
-	own, late := split(rec.Samples, site.Zone, p.day)
+	own, late := p.split(rec.Samples, site)
 	r, ok, err := p.tariffs.version(site.Prices, c, p.day, book)
 	if err != nil || !ok {
 		return settlement.DailyBill{}, false, err
@@ -259,6 +272,7 @@ func (p *preparation) add(b *settlement.DailyBill, r *rating.Rater, samples []us
 	if err := r.Rate(&p.result, samples); err != nil {
 		return err
 	}
+	b.Lines = slices.Grow(b.Lines, len(p.result.Lines))
 	for i := range p.result.Lines {
 		l := &p.result.Lines[i]
 		b.Lines = append(b.Lines, settlement.Line{
@@ -274,86 +288,26 @@ func (p *preparation) add(b *settlement.DailyBill, r *rating.Rater, samples []us
 }
 
 // split parts samples into those of the day itself and the earlier days that
-// others came late for.
-func split(samples []usage.Sample, zone *time.Location, day usage.Day) (own []usage.Sample, late []usage.Day) {
-	seen := map[usage.Day]bool{}
-	for _, x := range samples {
-		if d := usage.DayOf(x.Hour, zone); d == day {
-			own = append(own, x)
-		} else if !seen[d] {
-			seen[d] = true
+// others came late for. Most records have none of those.
+func (p *preparation) split(samples []usage.Sample, site workspace.Site) (own []usage.Sample, late []usage.Day) {
+	from, to := p.bounds(site)
+	in := func(x *usage.Sample) bool { return !x.Hour.Before(from) && x.Hour.Before(to) }
+	n := 0
+	for n < len(samples) && in(&samples[n]) {
+		n++
+	}
+	if n == len(samples) {
+		return samples, nil
+	}
+	own = slices.Clone(samples[:n])
+	for i := range samples[n:] {
+		if x := &samples[n+i]; in(x) {
+			own = append(own, *x)
+		} else if d := usage.DayOf(x.Hour, site.Zone); !slices.Contains(late, d) {
 			late = append(late, d)
 		}
 	}
 	return own, late
-}
-
-// commitBills pays for a chunk in one transaction. What was billed or changed
-// since it was rated is left for the next run.
-func (s *Service) commitBills(ctx context.Context, batch []settled) (int, error) {
-	if len(batch) == 0 {
-		return 0, nil
-	}
-	return InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (int, error) {
-		made := 0
-		for i := range batch {
-			ok, err := s.commitBill(ctx, tx, batch[i])
-			if err != nil {
-				return 0, fmt.Errorf("workspace %s: %w", batch[i].bill.Workspace, err)
-			}
-			if ok {
-				made++
-			}
-		}
-		return made, nil
-	})
-}
-
-func (s *Service) commitBill(ctx context.Context, tx Tx, x settled) (bool, error) {
-	b := x.bill
-	err := tx.SealUsage(ctx, b.Workspace, b.Day, b.UsageRev)
-	if errors.Is(err, ErrConflict) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	h, err := tx.LedgerHead(ctx, b.BillingAccount, b.Currency)
-	if err != nil {
-		return false, err
-	}
-	funds, err := collect(tx.FundsOf(ctx, b.BillingAccount))
-	if err != nil {
-		return false, err
-	}
-	b.SealedAt = s.Now()
-	purse := settlement.Purse{Head: h, Funds: funds, At: paidAt(&b, s.sites[b.Site].Zone)}
-	if b.Split, err = settlement.Deduct(b.Lines, purse, b.Settlement.Method); err != nil {
-		return false, err
-	}
-	t, err := s.post(ctx, tx, h, ledger.Transaction{At: b.SealedAt, Kind: ledger.Usage, Ref: string(b.ID), Postings: b.Postings()})
-	var f *Fault
-	switch {
-	case errors.As(err, &f) && b.Total == 0: // nothing to pay
-	case err != nil:
-		return false, err
-	default:
-		b.LedgerSeq = t.Seq
-	}
-	if err := s.chargeCloud(ctx, tx, b, x.end); err != nil {
-		return false, err
-	}
-	return true, tx.AddDailyBill(ctx, b)
-}
-
-// paidAt is when funds must be valid to pay for a bill: at the end of its day,
-// or when it was made if that was earlier.
-func paidAt(b *settlement.DailyBill, zone *time.Location) time.Time {
-	_, end := b.Day.Bounds(zone)
-	if b.SealedAt.Before(end) {
-		return b.SealedAt
-	}
-	return end
 }
 
 // CloseMonth makes the monthly bills of all accounts that have daily bills in

@@ -506,7 +506,7 @@ func TestVerifyFindsTampering(t *testing.T) {
 			return err
 		}
 		txn.Postings[0].Micros, txn.Postings[1].Micros = 2, -2
-		return tx.AppendLedger(ctx, txn, next)
+		return tx.AppendLedger(ctx, ledger.Book{Head: next, Added: []ledger.Transaction{txn}})
 	}))
 	v, err := x.Verify(t.Context())
 	must(t, err)

@@ -235,11 +235,13 @@ type AccessWriter interface {
 type TaskReader interface {
 	// Tasks yields tasks that are not done, by due time.
 	Tasks(ctx context.Context, p Page) iter.Seq2[Task, error]
+	// TaskDue reports whether LeaseTasks would find a task of a kind.
+	TaskDue(ctx context.Context, kind string, now time.Time) (bool, error)
 }
 
 // TaskWriter writes tasks: work promised in a transaction and done after it.
 type TaskWriter interface {
-	PutTask(ctx context.Context, t Task) error
+	PutTask(ctx context.Context, tasks ...Task) error
 	// LeaseTasks takes up to limit tasks of a kind that are due at now and not
 	// leased, for until. A lease that ran out is free again, so a task may be
 	// worked on twice.

@@ -23,15 +23,30 @@ type UsageReader interface {
 	// UsageOn yields all records of one day, by workspace. The key of a page is
 	// the workspace.
 	UsageOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[usage.Record, error]
+	// UnbilledOn yields the records of one day that are not sealed, by workspace,
+	// with what decides who pays. The key of a page is the workspace.
+	UnbilledOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[Unbilled, error]
 	// UsageDays yields the days in [from, to) with records that are not sealed.
 	UsageDays(ctx context.Context, from, to usage.Day) iter.Seq2[usage.Day, error]
 }
 
 // UsageWriter seals usage; samples are added in bulk by Store.AppendUsage.
 type UsageWriter interface {
-	// SealUsage marks a record as billed. It is ErrConflict if the record has
-	// another revision or is sealed.
-	SealUsage(ctx context.Context, id workspace.ID, day usage.Day, rev uint64) error
+	// SealUsage marks records as billed. In the order of seals it tells which it
+	// marked: none that has another revision, is sealed, or was never there.
+	SealUsage(ctx context.Context, seals ...usage.Seal) ([]bool, error)
+}
+
+// Unbilled is a workspace's open usage of one day and who would pay for it now.
+type Unbilled struct {
+	Usage     usage.Record
+	Workspace workspace.Workspace
+	// Binding is the one that holds now; its ID is "" if there is none.
+	Binding workspace.Binding
+	// Currency is the billing account's. Listing is where the subscription was
+	// bought that the binding settles through, or "".
+	Currency money.Currency
+	Listing  marketplace.ListingID
 }
 
 // PriceReader reads price books.
@@ -68,9 +83,9 @@ type BillReader interface {
 
 // BillWriter writes bills.
 type BillWriter interface {
-	// AddDailyBill stores a bill, which never changes. A second one for the same
+	// AddDailyBill stores bills, which never change. A second one for the same
 	// workspace and day is ErrConflict.
-	AddDailyBill(ctx context.Context, b settlement.DailyBill) error
+	AddDailyBill(ctx context.Context, bills ...settlement.DailyBill) error
 	PutMonthlyBill(ctx context.Context, b settlement.MonthlyBill) error
 	PutSettlementRun(ctx context.Context, r SettlementRun) error
 }
@@ -86,6 +101,9 @@ type LedgerReader interface {
 	// LedgerTransactions yields a book from its beginning; After is the decimal
 	// number of the last transaction seen.
 	LedgerTransactions(ctx context.Context, id account.ID, c money.Currency, p Page) iter.Seq2[ledger.Transaction, error]
+	// Purses returns, in the order of keys, the ends of books and all funds of
+	// their owners, with a zero At.
+	Purses(ctx context.Context, keys ...ledger.Key) ([]settlement.Purse, error)
 	Fund(ctx context.Context, id string) (settlement.Fund, error)
 	// FundsOf yields the vouchers and cards of a billing account, also used up
 	// and expired ones, by id.
@@ -94,9 +112,9 @@ type LedgerReader interface {
 
 // LedgerWriter writes the books of billing accounts.
 type LedgerWriter interface {
-	// AppendLedger stores a transaction and the head that it leads to. It is
-	// ErrConflict if the stored head is not the one before.
-	AppendLedger(ctx context.Context, t ledger.Transaction, h ledger.Head) error
+	// AppendLedger stores what was added to books and the heads it leads to. It
+	// is ErrConflict if a stored head is not the one before.
+	AppendLedger(ctx context.Context, books ...ledger.Book) error
 	PutFund(ctx context.Context, f settlement.Fund) error
 }
 
@@ -104,6 +122,8 @@ type LedgerWriter interface {
 type MeterReader interface {
 	// MeterAccount returns the sums of a subscription, zero ones if there are none.
 	MeterAccount(ctx context.Context, id marketplace.SubscriptionID) (metering.Account, error)
+	// MeterAccountsOf is MeterAccount for many, in the order of ids.
+	MeterAccountsOf(ctx context.Context, ids ...marketplace.SubscriptionID) ([]metering.Account, error)
 	MeterAccounts(ctx context.Context, p Page) iter.Seq2[metering.Account, error]
 	MeterRecord(ctx context.Context, id metering.RecordID) (metering.Record, error)
 	// MeterRecords yields records by id, those of one subscription if it is not
@@ -118,7 +138,7 @@ type MeterReader interface {
 
 // MeterWriter writes what is reported to marketplaces.
 type MeterWriter interface {
-	PutMeterAccount(ctx context.Context, a metering.Account) error
+	PutMeterAccount(ctx context.Context, accounts ...metering.Account) error
 	// PutMeterRecord stores r. Another record of the same subscription,
 	// dimension and period is ErrConflict.
 	PutMeterRecord(ctx context.Context, r metering.Record) error

@@ -103,7 +103,7 @@ func (s *Service) RunTasks(ctx context.Context) error {
 }
 
 func (s *Service) runKind(ctx context.Context, kind string, do func(context.Context, Task) error) error {
-	if idle, err := s.nothingDue(ctx, kind); err != nil || idle {
+	if due, err := s.taskDue(ctx, kind); err != nil || !due {
 		return err
 	}
 	now := s.Now()
@@ -121,22 +121,10 @@ func (s *Service) runKind(ctx context.Context, kind string, do func(context.Cont
 	return nil
 }
 
-// nothingDue looks before it leases: an idle program commits nothing.
-func (s *Service) nothingDue(ctx context.Context, kind string) (bool, error) {
-	now := s.Now()
+// taskDue looks before anything is leased: an idle program commits nothing.
+func (s *Service) taskDue(ctx context.Context, kind string) (bool, error) {
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (bool, error) {
-		for t, err := range tx.Tasks(ctx, Page{Limit: taskBatch * 4}) {
-			if err != nil {
-				return false, err
-			}
-			if t.DueAt.After(now) {
-				break
-			}
-			if t.Kind == kind && !t.LeasedUntil.After(now) {
-				return false, nil
-			}
-		}
-		return true, nil
+		return tx.TaskDue(ctx, kind, s.Now())
 	})
 }
 

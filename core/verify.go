@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"cloudsettle/core/account"
 	"cloudsettle/core/ledger"
@@ -44,18 +46,29 @@ const verifyChunk = 1000
 // from its facts. It only reads, and may run beside anything else: objects that
 // change meanwhile are seen before or after their change.
 func (s *Service) Verify(ctx context.Context) (Verification, error) {
-	v := &verifier{Service: s, out: Verification{Checked: map[string]int{}, Violations: []Violation{}}}
-	for _, check := range []func(context.Context) error{
-		v.subscriptions, v.workspaces, v.ledgers, v.dailyBills, v.monthlyBills, v.meters,
-	} {
-		if err := check(ctx); err != nil {
-			return v.out, err
-		}
+	checks := []func(*verifier, context.Context) error{
+		(*verifier).subscriptions, (*verifier).workspaces, (*verifier).ledgers,
+		(*verifier).dailyBills, (*verifier).monthlyBills, (*verifier).meters,
 	}
-	v.out.OK = len(v.out.Violations) == 0
-	return v.out, nil
+	parts, errs := make([]verifier, len(checks)), make([]error, len(checks))
+	var wg sync.WaitGroup
+	for i, check := range checks {
+		parts[i] = verifier{Service: s, out: Verification{Checked: map[string]int{}}}
+		wg.Go(func() { errs[i] = check(&parts[i], ctx) })
+	}
+	wg.Wait()
+	out := Verification{Checked: map[string]int{}, Violations: []Violation{}}
+	for i := range parts {
+		maps.Copy(out.Checked, parts[i].out.Checked)
+		out.Violations = append(out.Violations, parts[i].out.Violations...)
+	}
+	err := errors.Join(errs...)
+	out.OK = err == nil && len(out.Violations) == 0
+	return out, err
 }
 
+// verifier makes one of the checks. They look at different objects and run at
+// the same time.
 type verifier struct {
 	*Service
 	out    Verification

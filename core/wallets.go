@@ -65,11 +65,12 @@ func topUp(h ledger.Head, m money.Micros) []ledger.Posting {
 
 // post appends t to the book of h.
 func (s *Service) post(ctx context.Context, tx Tx, h ledger.Head, t ledger.Transaction) (ledger.Transaction, error) {
-	next, t, err := h.Post(t)
+	book := ledger.Book{Head: h}
+	t, err := book.Post(t)
 	if err != nil {
 		return t, ledgerFault(err)
 	}
-	return t, tx.AppendLedger(ctx, t, next)
+	return t, tx.AppendLedger(ctx, book)
 }
 
 // GrantFund gives a voucher or prepaid card to a billing account.

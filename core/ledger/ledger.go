@@ -101,6 +101,27 @@ type Head struct {
 	Balances []Balance      `json:"balances"` // sorted by account, none zero
 }
 
+// Key names a book.
+type Key struct {
+	Owner    string // the billing account
+	Currency money.Currency
+}
+
+// Book is the end of a book and what was added since it was read.
+type Book struct {
+	Head  Head
+	Added []Transaction
+}
+
+// Post adds t to the book, or changes nothing; see Head.Post.
+func (b *Book) Post(t Transaction) (Transaction, error) {
+	next, t, err := b.Head.Post(t)
+	if err == nil {
+		b.Head, b.Added = next, append(b.Added, t)
+	}
+	return t, err
+}
+
 // The errors of posting.
 var (
 	ErrUnbalanced   = errors.New("postings do not sum to zero")

@@ -24,3 +24,10 @@ type Record struct {
 func Compare(a, b Sample) int {
 	return cmp.Or(cmp.Compare(a.Item, b.Item), cmp.Compare(a.Variant, b.Variant), a.Hour.Compare(b.Hour))
 }
+
+// Seal names the revision of a record that was billed.
+type Seal struct {
+	Workspace string
+	Day       Day
+	Rev       uint64
+}

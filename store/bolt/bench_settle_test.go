@@ -100,11 +100,15 @@ func settleBills(from int, day usage.Day, owner func(int) int) []settlement.Dail
 // settleAll seals, bills and books.
 func settleAll(bills []settlement.DailyBill) func(context.Context, core.Tx) error {
 	return func(ctx context.Context, tx core.Tx) error {
+		seals := make([]usage.Seal, len(bills))
 		for i := range bills {
-			b := bills[i]
-			if err := tx.SealUsage(ctx, b.Workspace, b.Day, b.UsageRev); err != nil {
-				return err
-			}
+			seals[i] = usage.Seal{Workspace: string(bills[i].Workspace), Day: bills[i].Day, Rev: bills[i].UsageRev}
+		}
+		if _, err := tx.SealUsage(ctx, seals...); err != nil {
+			return err
+		}
+		for i := range bills {
+			b := &bills[i]
 			head, err := tx.LedgerHead(ctx, b.BillingAccount, b.Currency)
 			if err != nil {
 				return err
@@ -116,14 +120,11 @@ func settleAll(bills []settlement.DailyBill) func(context.Context, core.Tx) erro
 			head.Seq++
 			head.Balances = []ledger.Balance{{Account: ledger.Cash, Micros: 1}, {Account: ledger.Revenue, Micros: -1}}
 			b.LedgerSeq = t.Seq
-			if err := tx.AppendLedger(ctx, t, head); err != nil {
-				return err
-			}
-			if err := tx.AddDailyBill(ctx, b); err != nil {
+			if err := tx.AppendLedger(ctx, ledger.Book{Head: head, Added: []ledger.Transaction{t}}); err != nil {
 				return err
 			}
 		}
-		return nil
+		return tx.AddDailyBill(ctx, bills...)
 	}
 }
 

@@ -155,7 +155,16 @@ func owned[P ~int32](
 
 // AddDailyBill implements core.BillWriter. An ID that is not the one of the
 // workspace and day is ErrInvalid: pages of bills rely on it.
-func (t *txn) AddDailyBill(_ context.Context, b settlement.DailyBill) error {
+func (t *txn) AddDailyBill(_ context.Context, bills ...settlement.DailyBill) error {
+	for i := range bills {
+		if err := t.addDailyBill(&bills[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *txn) addDailyBill(b *settlement.DailyBill) error {
 	const what = "daily bill"
 	if b.ID != settlement.DailyBillID(b.Workspace, b.Day) {
 		return errBillID(b.ID)
@@ -168,7 +177,7 @@ func (t *txn) AddDailyBill(_ context.Context, b settlement.DailyBill) error {
 		return core.Conflict("taken", "workspace %q has a bill for %s", b.Workspace, b.Day)
 	}
 	err = putIn(t, dailyBills, what, func(dst []byte) ([]byte, error) {
-		return appendDailyBill(dst, &b), nil
+		return appendDailyBill(dst, b), nil
 	}, b.Day, string(b.Workspace))
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"cloudsettle/core/metering"
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
+	"cloudsettle/core/workspace"
 )
 
 // The generators fill every field by reflection, so that a field which a codec
@@ -164,6 +165,19 @@ func TestMeterAccountReturns(t *testing.T) {
 	})
 }
 
+func TestWorkspaceReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeWorkspace, func(w *workspace.Workspace) []byte {
+		w.Rev++
+		return appendWorkspace(nil, w, w.Rev)
+	})
+}
+
+func TestBindingReturns(t *testing.T) {
+	t.Parallel()
+	roundTrip(t, decodeBinding, func(b *workspace.Binding) []byte { return appendBinding(nil, b) })
+}
+
 func TestMeterRecordReturns(t *testing.T) {
 	t.Parallel()
 	roundTrip(t, decodeMeterRecord, func(r *metering.Record) []byte {
@@ -236,6 +250,8 @@ func FuzzDecode(f *testing.F) {
 		stable(t, value, decodeDailyBill, func(b settlement.DailyBill) []byte { return appendDailyBill(nil, &b) })
 		stable(t, value, decodeHead, func(h ledger.Head) []byte { return appendHead(nil, &h) })
 		stable(t, value, decodeTransaction, func(tx ledger.Transaction) []byte { return appendTransaction(nil, &tx) })
+		stable(t, value, decodeWorkspace, func(w workspace.Workspace) []byte { return appendWorkspace(nil, &w, w.Rev) })
+		stable(t, value, decodeBinding, func(b workspace.Binding) []byte { return appendBinding(nil, &b) })
 		stable(t, value, decodeMeterAccount, func(a metering.Account) []byte { return appendMeterAccount(nil, &a, a.Rev) })
 		stable(t, value, decodeMeterRecord, func(r metering.Record) []byte { return appendMeterRecord(nil, &r, r.Rev) })
 		stable(t, value, decodeClaim, func(c core.Claim) []byte { return appendClaim(nil, c) })

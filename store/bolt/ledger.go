@@ -87,32 +87,71 @@ func bookPage(id account.ID, c money.Currency, p core.Page) (prefix, after []byt
 	return prefix, binary.BigEndian.AppendUint64(bytes.Clone(prefix), seq), nil
 }
 
-// AppendLedger implements core.LedgerWriter. The place of t and h in the chain
-// decides, not the revision of h: transactions that follow one another may be
-// posted to one head before the first is stored. A stored head's revision is
-// the number of its transactions.
-func (t *txn) AppendLedger(ctx context.Context, tx ledger.Transaction, h ledger.Head) error {
-	if tx.Owner != h.Owner || tx.Currency != h.Currency || tx.Seq != h.Seq || tx.Hash != h.Hash {
-		return core.Invalid("invalid_transaction",
-			"transaction %d does not lead to head %d of %q", tx.Seq, h.Seq, h.Owner)
+// AppendLedger implements core.LedgerWriter. The place of what was added in the
+// chain decides, not the revision of the head. A stored head's revision is the
+// number of its transactions.
+func (t *txn) AppendLedger(ctx context.Context, books ...ledger.Book) error {
+	for i := range books {
+		if err := t.appendBook(ctx, &books[i]); err != nil {
+			return err
+		}
 	}
-	before, err := t.LedgerHead(ctx, account.ID(tx.Owner), tx.Currency)
-	if err != nil {
-		return err
-	}
-	if before.Seq+1 != tx.Seq || before.Hash != tx.Prev {
-		return core.Conflict("stale_head", "the ledger of %q in %s is at %d, not before %d",
-			tx.Owner, tx.Currency, before.Seq, tx.Seq)
-	}
-	key, err := t.key("ledger", tx.Owner, string(tx.Currency))
-	if err != nil {
-		return err
-	}
-	t.own.set(ledgerHeads, key, t.arena.keep(appendHead(t.arena.room(), &h)))
-	at := append(append(t.arena.room(), key...), 0)
-	at = t.arena.keep(binary.BigEndian.AppendUint64(at, tx.Seq))
-	t.own.set(ledgerTransactions, at, t.arena.keep(appendTransaction(t.arena.room(), &tx)))
 	return nil
+}
+
+func (t *txn) appendBook(ctx context.Context, b *ledger.Book) error {
+	h := &b.Head
+	before, err := t.LedgerHead(ctx, account.ID(h.Owner), h.Currency)
+	if err != nil {
+		return err
+	}
+	key, err := t.key("ledger", h.Owner, string(h.Currency))
+	if err != nil {
+		return err
+	}
+	seq, hash := before.Seq, before.Hash
+	for i := range b.Added {
+		tx := &b.Added[i]
+		if tx.Seq != seq+1 || tx.Prev != hash {
+			return core.Conflict("stale_head", "the ledger of %q in %s is at %d, not before %d",
+				h.Owner, h.Currency, seq, tx.Seq)
+		}
+		if tx.Owner != h.Owner || tx.Currency != h.Currency {
+			return errBookOf(h)
+		}
+		seq, hash = tx.Seq, tx.Hash
+		at := append(append(t.arena.room(), key...), 0)
+		at = t.arena.keep(binary.BigEndian.AppendUint64(at, tx.Seq))
+		t.own.set(ledgerTransactions, at, t.arena.keep(appendTransaction(t.arena.room(), tx)))
+	}
+	if len(b.Added) == 0 || seq != h.Seq || hash != h.Hash {
+		return errBookOf(h)
+	}
+	t.own.set(ledgerHeads, key, t.arena.keep(appendHead(t.arena.room(), h)))
+	return nil
+}
+
+func errBookOf(h *ledger.Head) error {
+	return core.Invalid("invalid_transaction",
+		"what was added does not lead to head %d of %q in %s", h.Seq, h.Owner, h.Currency)
+}
+
+// Purses implements core.LedgerReader.
+func (r *reader) Purses(ctx context.Context, keys ...ledger.Key) ([]settlement.Purse, error) {
+	purses := make([]settlement.Purse, len(keys))
+	for i, k := range keys {
+		var err error
+		if purses[i].Head, err = r.LedgerHead(ctx, account.ID(k.Owner), k.Currency); err != nil {
+			return nil, err
+		}
+		for f, err := range r.FundsOf(ctx, account.ID(k.Owner)) {
+			if err != nil {
+				return nil, err
+			}
+			purses[i].Funds = append(purses[i].Funds, f)
+		}
+	}
+	return purses, nil
 }
 
 // Fund implements core.LedgerReader.

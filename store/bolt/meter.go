@@ -22,13 +22,36 @@ func (r *reader) MeterAccount(
 	return find(r, meterAccounts, "meter account", string(id), decodeMeterAccount)
 }
 
+// MeterAccountsOf implements core.MeterReader.
+func (r *reader) MeterAccountsOf(
+	ctx context.Context, ids ...marketplace.SubscriptionID,
+) ([]metering.Account, error) {
+	accounts := make([]metering.Account, len(ids))
+	for i, id := range ids {
+		var err error
+		if accounts[i], err = r.MeterAccount(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return accounts, nil
+}
+
 // MeterAccounts implements core.MeterReader.
 func (r *reader) MeterAccounts(_ context.Context, p core.Page) iter.Seq2[metering.Account, error] {
 	return page(r, meterAccounts, p, ascending, all(decodeMeterAccount))
 }
 
 // PutMeterAccount implements core.MeterWriter.
-func (t *txn) PutMeterAccount(_ context.Context, a metering.Account) error {
+func (t *txn) PutMeterAccount(_ context.Context, accounts ...metering.Account) error {
+	for i := range accounts {
+		if err := t.putMeterAccount(accounts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *txn) putMeterAccount(a metering.Account) error {
 	_, err := revised(t, meterAccounts, "meter account", string(a.Subscription), a.Rev,
 		decodeMeterAccount, func(a *metering.Account) uint64 { return a.Rev })
 	if err != nil {

@@ -35,8 +35,28 @@ func (r *reader) task(id string) (core.Task, error) {
 	return find(r, tasks, "task", id, decodeJSON[core.Task])
 }
 
-// PutTask implements core.TaskWriter. It replaces a task of the same id.
-func (t *txn) PutTask(_ context.Context, task core.Task) error {
+// TaskDue implements core.TaskReader.
+func (r *reader) TaskDue(_ context.Context, kind string, now time.Time) (bool, error) {
+	if r.over {
+		return false, errOver
+	}
+	for range r.freeTasks(kind, utc(now)) {
+		return true, nil
+	}
+	return false, nil
+}
+
+// PutTask implements core.TaskWriter. It replaces tasks of the same id.
+func (t *txn) PutTask(_ context.Context, tasks ...core.Task) error {
+	for _, task := range tasks {
+		if err := t.putTask(task); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *txn) putTask(task core.Task) error {
 	task.DueAt, task.LeasedUntil = utc(task.DueAt), utc(task.LeasedUntil)
 	task.CreatedAt = utc(task.CreatedAt)
 	if err := t.unlist(task.ID); err != nil {
@@ -88,9 +108,16 @@ func (t *txn) LeaseTasks(
 	if t.over {
 		return nil, errOver
 	}
-	free, err := t.freeTasks(kind, utc(now), limit)
-	if err != nil {
-		return nil, err
+	var free []core.Task
+	for id := range t.freeTasks(kind, utc(now)) {
+		if len(free) >= limit {
+			break
+		}
+		task, err := t.task(id)
+		if err != nil {
+			return nil, err
+		}
+		free = append(free, task)
 	}
 	for i := range free {
 		if err := t.unlist(free[i].ID); err != nil {
@@ -104,24 +131,19 @@ func (t *txn) LeaseTasks(
 	return free, nil
 }
 
-// freeTasks returns up to limit tasks of a kind that are due and not leased.
-func (t *txn) freeTasks(kind string, now time.Time, limit int) ([]core.Task, error) {
-	var free []core.Task
-	prefix := prefixOf(kind)
-	// Keys of tasks that become free at now begin with latest; "0" follows "/".
-	latest := string(prefix) + strings.TrimSuffix(core.Task{DueAt: now}.Key(), "/") + "0"
-	for key := range t.scan(tasksByFree, prefix, nil, ascending) {
-		if len(free) >= limit || string(key) >= latest {
-			break
+// freeTasks yields the ids of the tasks of a kind that are due and not leased.
+func (r *reader) freeTasks(kind string, now time.Time) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		prefix := prefixOf(kind)
+		// Keys of tasks that become free at now begin with latest; "0" follows "/".
+		latest := string(prefix) + strings.TrimSuffix(core.Task{DueAt: now}.Key(), "/") + "0"
+		for key := range r.scan(tasksByFree, prefix, nil, ascending) {
+			_, id, _ := strings.Cut(string(key[len(prefix):]), "/")
+			if string(key) >= latest || !yield(id) {
+				return
+			}
 		}
-		_, id, _ := strings.Cut(string(key[len(prefix):]), "/")
-		task, err := t.task(id)
-		if err != nil {
-			return nil, err
-		}
-		free = append(free, task)
 	}
-	return free, nil
 }
 
 // DeleteTask implements core.TaskWriter.

@@ -321,27 +321,28 @@ func (r *reader) firstFrom(b bucket, after []byte) (key []byte, found bool) {
 
 // SealUsage implements core.UsageWriter. The revision stays: it is the one
 // that was billed.
-func (t *txn) SealUsage(_ context.Context, id workspace.ID, day usage.Day, rev uint64) error {
+func (t *txn) SealUsage(_ context.Context, seals ...usage.Seal) ([]bool, error) {
 	if t.over {
-		return errOver
+		return nil, errOver
 	}
-	key, ok := periodKey(t.arena.room(), day, string(id))
-	if !ok {
-		return errKey("usage", string(id))
+	done := make([]bool, len(seals))
+	for i, seal := range seals {
+		key, ok := periodKey(t.arena.room(), seal.Day, seal.Workspace)
+		if !ok {
+			return nil, errKey("usage", seal.Workspace)
+		}
+		key = t.arena.keep(key)
+		value := t.usageValue(seal.Day, key)
+		if value == nil || t.get(usageOpen, key) == nil {
+			continue
+		}
+		head, err := unpackDay(value)
+		if err != nil {
+			return nil, errUsage(seal.Workspace, seal.Day, err)
+		}
+		if done[i] = head.rev == seal.Rev; done[i] {
+			t.own.set(usageOpen, key, nil)
+		}
 	}
-	key = t.arena.keep(key)
-	value := t.usageValue(day, key)
-	if value == nil || t.get(usageOpen, key) == nil {
-		return core.Conflict("sealed", "usage of %q on %s is sealed or was never there", id, day)
-	}
-	head, err := unpackDay(value)
-	if err != nil {
-		return errUsage(string(id), day, err)
-	}
-	if head.rev != rev {
-		return core.Conflict("stale_revision",
-			"usage of %q on %s is at revision %d, not %d", id, day, head.rev, rev)
-	}
-	t.own.set(usageOpen, key, nil)
-	return nil
+	return done, nil
 }

@@ -14,12 +14,12 @@ import (
 
 // Workspace implements core.WorkspaceReader.
 func (r *reader) Workspace(_ context.Context, id workspace.ID) (workspace.Workspace, error) {
-	return find(r, workspaces, "workspace", string(id), decodeJSON[workspace.Workspace])
+	return find(r, workspaces, "workspace", string(id), decodeWorkspace)
 }
 
 // Workspaces implements core.WorkspaceReader.
 func (r *reader) Workspaces(_ context.Context, p core.Page) iter.Seq2[workspace.Workspace, error] {
-	return page(r, workspaces, p, ascending, all(decodeJSON[workspace.Workspace]))
+	return page(r, workspaces, p, ascending, all(decodeWorkspace))
 }
 
 // WorkspacesOf implements core.WorkspaceReader.
@@ -34,13 +34,13 @@ func (r *reader) WorkspacesOf(
 // PutWorkspace implements core.WorkspaceWriter.
 func (t *txn) PutWorkspace(_ context.Context, w workspace.Workspace) error {
 	_, err := revised(t, workspaces, "workspace", string(w.ID), w.Rev,
-		decodeJSON[workspace.Workspace], func(w *workspace.Workspace) uint64 { return w.Rev })
+		decodeWorkspace, func(w *workspace.Workspace) uint64 { return w.Rev })
 	if err != nil {
 		return err
 	}
-	w.Rev++
-	w.LockedAt, w.CreatedAt = utc(w.LockedAt), utc(w.CreatedAt)
-	return t.put(workspaces, "workspace", encodeJSON(w), string(w.ID))
+	return t.put(workspaces, "workspace", func(dst []byte) ([]byte, error) {
+		return appendWorkspace(dst, &w, w.Rev+1), nil
+	}, string(w.ID))
 }
 
 // Binding implements core.WorkspaceReader.
@@ -53,7 +53,7 @@ func (r *reader) Binding(_ context.Context, id workspace.ID) (workspace.Binding,
 }
 
 func (r *reader) binding(id string) (workspace.Binding, error) {
-	return find(r, bindings, "binding", id, decodeJSON[workspace.Binding])
+	return find(r, bindings, "binding", id, decodeBinding)
 }
 
 // BindingHistory implements core.WorkspaceReader. Oldest first is the order of
@@ -89,7 +89,7 @@ func (r *reader) heldBy(
 
 // Bindings implements core.WorkspaceReader.
 func (r *reader) Bindings(_ context.Context, p core.Page) iter.Seq2[workspace.Binding, error] {
-	return page(r, bindings, p, ascending, all(decodeJSON[workspace.Binding]))
+	return page(r, bindings, p, ascending, all(decodeBinding))
 }
 
 // Bind implements core.WorkspaceWriter. A binding whose id is stored already
@@ -110,7 +110,13 @@ func (t *txn) Bind(ctx context.Context, b workspace.Binding) error {
 	if err := t.reindex(ended, b); err != nil {
 		return fmt.Errorf("bind workspace %q: %w", b.Workspace, err)
 	}
-	return t.put(bindings, "binding", encodeJSON(b), string(b.ID))
+	return t.putBinding(&b)
+}
+
+func (t *txn) putBinding(b *workspace.Binding) error {
+	return t.put(bindings, "binding", func(dst []byte) ([]byte, error) {
+		return appendBinding(dst, b), nil
+	}, string(b.ID))
 }
 
 // unbind ends the binding that holds now where next begins, and returns it;
@@ -125,7 +131,7 @@ func (t *txn) unbind(ctx context.Context, next workspace.Binding) (workspace.Bin
 		return workspace.Binding{}, err
 	}
 	ended.To = next.From
-	return ended, t.put(bindings, "binding", encodeJSON(ended), string(ended.ID))
+	return ended, t.putBinding(&ended)
 }
 
 // reindex moves the workspace in the indexes of bindings in force from ended to b.

@@ -316,7 +316,7 @@ func billingIsCopied(t *testing.T, s core.Store) {
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
 		posted, head, err := post(ledger.Head{Owner: "ba_1", Currency: "CNY"}, 1)
 		err = firstOf(err, tx.AddPriceBook(ctx, book), tx.AddDailyBill(ctx, daily), tx.PutMonthlyBill(ctx, monthly),
-			tx.PutMeterRecord(ctx, rec), tx.AppendLedger(ctx, posted, head), tx.PutSettlementRun(ctx, aRun("sr_1")),
+			tx.PutMeterRecord(ctx, rec), tx.AppendLedger(ctx, ledger.Book{Head: head, Added: []ledger.Transaction{posted}}), tx.PutSettlementRun(ctx, aRun("sr_1")),
 			tx.PutFund(ctx, aFund("v_1", "ba_1")), tx.PutMeterAccount(ctx, meterAccount("sub_1")))
 		spoilBilling(&billing{
 			Book: book, Daily: daily, Monthly: monthly, MeterRecord: rec,

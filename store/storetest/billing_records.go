@@ -120,14 +120,16 @@ func post(h ledger.Head, m money.Micros) (ledger.Transaction, ledger.Head, error
 // postTo appends n transactions to a book.
 func postTo(ctx context.Context, tx core.Tx, id account.ID, c money.Currency, n int) error {
 	h, err := tx.LedgerHead(ctx, id, c)
+	book := ledger.Book{Head: h}
 	for i := range n {
 		var t ledger.Transaction
 		if err == nil {
-			t, h, err = post(h, money.Micros(i+1))
+			t, book.Head, err = post(book.Head, money.Micros(i+1))
 		}
-		if err == nil {
-			err = tx.AppendLedger(ctx, t, h)
-		}
+		book.Added = append(book.Added, t)
+	}
+	if err == nil {
+		err = tx.AppendLedger(ctx, book)
 	}
 	return err
 }

@@ -40,11 +40,16 @@ func ledgerIsAChain(t *testing.T, s core.Store) {
 		t.Fatal(err)
 	}
 	appending := func(tx ledger.Transaction, h ledger.Head) func(context.Context, core.Tx) error {
-		return func(ctx context.Context, store core.Tx) error { return store.AppendLedger(ctx, tx, h) }
+		return func(ctx context.Context, store core.Tx) error {
+			return store.AppendLedger(ctx, ledger.Book{Head: h, Added: []ledger.Transaction{tx}})
+		}
 	}
 	fails(t, s, "AppendLedger of the second first", core.ErrConflict, appending(two, h2))
+	fails(t, s, "AppendLedger of nothing", core.ErrInvalid, func(ctx context.Context, tx core.Tx) error {
+		return tx.AppendLedger(ctx, ledger.Book{Head: empty})
+	})
 	update(t, s, func(ctx context.Context, tx core.Tx) error { // both posted before the first is stored
-		err := firstOf(tx.AppendLedger(ctx, one, h1), tx.AppendLedger(ctx, two, h2))
+		err := tx.AppendLedger(ctx, ledger.Book{Head: h2, Added: []ledger.Transaction{one, two}})
 		now, errHead := tx.LedgerHead(ctx, "ba_1", "CNY")
 		if now.Seq != 2 || now.Hash != two.Hash {
 			t.Errorf("LedgerHead in the transaction is at %d, want 2", now.Seq)
@@ -58,7 +63,7 @@ func ledgerIsAChain(t *testing.T, s core.Store) {
 	fails(t, s, "AppendLedger to another chain", core.ErrConflict, appending(forged, hForged))
 	fails(t, s, "AppendLedger with another's head", core.ErrInvalid, appending(three, h2))
 	fails(t, s, "Update(failing)", errOwn, func(ctx context.Context, tx core.Tx) error {
-		return errors.Join(tx.AppendLedger(ctx, three, h3), errOwn)
+		return errors.Join(appending(three, h3)(ctx, tx), errOwn)
 	})
 	view(t, s, func(ctx context.Context, tx core.ReadTx) error {
 		head, err := tx.LedgerHead(ctx, "ba_1", "CNY")
@@ -145,7 +150,9 @@ func ledgerIsExact(t *testing.T, s core.Store) {
 		if err != nil {
 			t.Fatalf("Post() = %v", err)
 		}
-		update(t, s, func(ctx context.Context, tx core.Tx) error { return tx.AppendLedger(ctx, posted, head) })
+		update(t, s, func(ctx context.Context, tx core.Tx) error {
+			return tx.AppendLedger(ctx, ledger.Book{Head: head, Added: []ledger.Transaction{posted}})
+		})
 		view(t, s, func(ctx context.Context, tx core.ReadTx) error {
 			got, err := tx.LedgerHead(ctx, owner, "CNY")
 			all, errAll := collect(tx.LedgerTransactions(ctx, owner, "CNY", core.Page{}))

@@ -73,8 +73,17 @@ func usageOn(t testing.TB, s core.Store, day usage.Day, p core.Page) []usage.Rec
 // seal seals a record in a transaction of its own.
 func seal(t testing.TB, s core.Store, ws workspace.ID, day usage.Day, rev uint64) error {
 	return s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
-		return tx.SealUsage(ctx, ws, day, rev)
+		return sealIn(ctx, tx, ws, day, rev)
 	})
+}
+
+// sealIn seals one record; it is ErrConflict if the store does not.
+func sealIn(ctx context.Context, tx core.Tx, ws workspace.ID, day usage.Day, rev uint64) error {
+	done, err := tx.SealUsage(ctx, usage.Seal{Workspace: string(ws), Day: day, Rev: rev})
+	if err == nil && !done[0] {
+		err = core.ErrConflict
+	}
+	return err
 }
 
 // texts writes samples in a form that compares.
@@ -181,7 +190,7 @@ func usageRevisions(t *testing.T, s core.Store) {
 func sealedStays(t *testing.T, s core.Store) {
 	appendUsage(t, s, make([]usage.Verdict, 2), sample("logs", 1, "1"), of("ws_2", sample("logs", 1, "1")))
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
-		err := tx.SealUsage(ctx, "ws_1", today, 1)
+		err := sealIn(ctx, tx, "ws_1", today, 1)
 		rec, errRead := tx.UsageOf(ctx, "ws_1", today)
 		if !rec.Sealed || rec.Rev != 1 {
 			t.Errorf("in the transaction that sealed it: sealed %t at %d, want sealed at 1", rec.Sealed, rec.Rev)
@@ -215,7 +224,7 @@ func sealIsOfARevision(t *testing.T, s core.Store) {
 	wantErr(t, "SealUsage of a day without usage", seal(t, s, "ws_1", today+1, 1), core.ErrConflict)
 	wantErr(t, "SealUsage of a workspace without usage", seal(t, s, "ws_2", today, 1), core.ErrConflict)
 	failed := s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
-		return errors.Join(tx.SealUsage(ctx, "ws_1", today, 2), errOwn)
+		return errors.Join(sealIn(ctx, tx, "ws_1", today, 2), errOwn)
 	})
 	wantErr(t, "Update(failing)", failed, errOwn)
 	if usageOf(t, s, "ws_1", today).Sealed {
@@ -226,7 +235,7 @@ func sealIsOfARevision(t *testing.T, s core.Store) {
 	}
 	wantErr(t, "SealUsage of a sealed record", seal(t, s, "ws_1", today, 2), core.ErrConflict)
 	err := s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
-		return tx.SealUsage(ctx, "", today, 1)
+		return sealIn(ctx, tx, "", today, 1)
 	})
 	wantErr(t, "SealUsage of no workspace", err, core.ErrInvalid)
 }
@@ -241,7 +250,7 @@ func sealCutsOff(t *testing.T, s core.Store) {
 		if i == writers/2 {
 			rec, err := core.InTx(t.Context(), s, func(ctx context.Context, tx core.Tx) (usage.Record, error) {
 				rec, err := tx.UsageOf(ctx, "ws_1", today)
-				return rec, firstOf(err, tx.SealUsage(ctx, "ws_1", today, rec.Rev))
+				return rec, firstOf(err, sealIn(ctx, tx, "ws_1", today, rec.Rev))
 			})
 			if err != nil {
 				t.Errorf("seal what was read in the same transaction = %v", err)
@@ -329,8 +338,8 @@ func usageDays(t *testing.T, s core.Store) {
 	want(today, today)
 	want(today+1, today)
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
-		err := firstOf(tx.SealUsage(ctx, "ws_1", today, 1), tx.SealUsage(ctx, "ws_2", today, 1),
-			tx.SealUsage(ctx, "ws_1", today+1, 1))
+		err := firstOf(sealIn(ctx, tx, "ws_1", today, 1), sealIn(ctx, tx, "ws_2", today, 1),
+			sealIn(ctx, tx, "ws_1", today+1, 1))
 		got, errDays := collect(tx.UsageDays(ctx, today, today+2))
 		if !slices.Equal(got, []usage.Day{today + 1}) {
 			t.Errorf("UsageDays in the transaction that sealed = %d, want only %d", got, today+1)
