@@ -71,8 +71,8 @@ func (s *Service) Verify(ctx context.Context) (Verification, error) {
 // the same time.
 type verifier struct {
 	*Service
-	out    Verification
-	prices *tariffs // of when the bills are looked at
+	out   Verification
+	again preparation // rates the bills of a day again
 }
 
 func (v *verifier) breaks(invariant, object, format string, args ...any) {
@@ -236,8 +236,9 @@ func same(a, b any) bool {
 // dailyBills: a bill equals its lines and what paid for it, and comes out the
 // same from its samples and price book (I4, I5, I6).
 func (v *verifier) dailyBills(ctx context.Context) error {
+	var prices *tariffs // of when the bills are looked at
 	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) (days []usage.Day, err error) {
-		if v.prices, err = loadTariffs(ctx, tx); err != nil {
+		if prices, err = loadTariffs(ctx, tx); err != nil {
 			return nil, err
 		}
 		return collect(tx.BillDays(ctx))
@@ -246,6 +247,7 @@ func (v *verifier) dailyBills(ctx context.Context) error {
 		return err
 	}
 	for _, day := range days {
+		v.again = preparation{Service: v.Service, tariffs: prices, day: day, result: v.again.result}
 		err := each(ctx, v, "daily_bills", func(ctx context.Context, tx ReadTx, p Page) (List[settlement.DailyBill], error) {
 			return listed(tx.DailyBillsOn(ctx, day, more(p)), p, func(b settlement.DailyBill) string { return string(b.Workspace) })
 		}, v.dailyBill)
@@ -268,8 +270,8 @@ func (v *verifier) dailyBill(ctx context.Context, tx ReadTx, b settlement.DailyB
 	if err != nil {
 		return err
 	}
-	p := preparation{Service: v.Service, tx: tx, tariffs: v.prices, day: b.Day}
-	again, ok, err := p.lines(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
+	v.again.tx = tx
+	again, ok, err := v.again.lines(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
 	if err != nil {
 		return err
 	}
