@@ -37,6 +37,7 @@ type Service struct {
 	sites    map[string]workspace.Site
 	links    linkSigner
 	rejected rejectLog
+	traffic  *traffic
 	// lookedAt is when each day was last settled by itself; only that loop has it.
 	lookedAt map[usage.Day]time.Time
 }
@@ -49,7 +50,7 @@ func NewService(c Config) *Service {
 		sites:   make(map[string]workspace.Site, len(c.Sites)),
 		links:   linkSigner{key: c.LinkKey},
 
-		lookedAt: map[usage.Day]time.Time{},
+		lookedAt: map[usage.Day]time.Time{}, traffic: newTraffic(),
 	}
 	for _, m := range c.Marketplaces {
 		s.markets[m.Listing.ID] = m
@@ -87,6 +88,7 @@ func (s *Service) Callback(ctx context.Context, m Marketplace, cb Callback) (Rep
 // Carry carries one callback through the program and tells all that became of
 // it; each line is one stage.
 func (s *Service) Carry(ctx context.Context, m Marketplace, cb Callback) Carried {
+	s.traffic.note()
 	ev, err := m.Adapter.Receive(ctx, cb)
 	var out Outcome
 	if err == nil {

@@ -22,9 +22,12 @@ const (
 	// settleGrace is how long after a site's midnight usage of the day may still
 	// come before it is billed.
 	settleGrace = 30 * time.Minute
-	// settleChunk is how many workspaces share a transaction. Callbacks wait for
-	// one at most, which takes some tens of milliseconds.
+	// settleChunk is how many workspaces are rated on one snapshot and share a
+	// transaction, which takes some tens of milliseconds.
 	settleChunk = 1024
+	// settleStep is how many share one while callbacks come in: each waits for
+	// one transaction, so that is as short as a commit to disk.
+	settleStep = 128
 	// settleAhead is how many chunks are rated before they can be committed.
 	settleAhead = 2
 )

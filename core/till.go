@@ -15,10 +15,28 @@ import (
 	"cloudsettle/core/workspace"
 )
 
-// commitBills pays for a chunk in one transaction. What was billed or changed
-// since it was rated is left for the next run, and so is what cannot be paid
-// for: it does not hold up the others.
+// commitBills pays for a chunk, in one transaction or, while callbacks come in,
+// in several short ones. What was billed or changed since it was rated is left
+// for the next run, and so is what cannot be paid for: it does not hold up the
+// others.
 func (s *Service) commitBills(ctx context.Context, batch []settled) (int, error) {
+	made := 0
+	for len(batch) > 0 {
+		n := len(batch)
+		if s.traffic.flows() {
+			n = min(n, settleStep)
+		}
+		some, err := s.commitStep(ctx, batch[:n])
+		if made += some; err != nil {
+			return made, err
+		}
+		batch = batch[n:]
+	}
+	return made, nil
+}
+
+// commitStep pays for bills in one transaction.
+func (s *Service) commitStep(ctx context.Context, batch []settled) (int, error) {
 	for len(batch) > 0 {
 		made, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (int, error) {
 			return s.payAll(ctx, tx, batch)

@@ -22,6 +22,7 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/core/id"
+	"cloudsettle/core/workspace"
 	"cloudsettle/store/bolt"
 	"cloudsettle/webhooks"
 )
@@ -167,6 +168,7 @@ func program(tb testing.TB, markets ...core.Marketplace) (addr string, svc *core
 	svc = core.NewService(core.Config{
 		Store: st, Marketplaces: markets, Now: time.Now, NewID: id.NewGenerator(time.Now).New,
 		Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), LinkKey: make([]byte, 32), Brand: "Bench",
+		Sites: []workspace.Site{{Code: "o1", Zone: time.UTC, Prices: "CN"}},
 	})
 	e := echo.New()
 	webhooks.Register(e, svc, webhooks.Options{})
