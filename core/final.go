@@ -39,7 +39,7 @@ func (s *Service) settleFinal(ctx context.Context, t Task) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.commitBills(ctx, batch); err != nil {
+	if _, _, err := s.commitBills(ctx, batch); err != nil {
 		return err
 	}
 	err = s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
@@ -103,7 +103,7 @@ func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspac
 		if err != nil {
 			return nil, err
 		}
-		if state == rateDone {
+		if state.done {
 			out = append(out, x)
 		}
 	}

@@ -130,7 +130,8 @@ func (s *Service) settleTask(ctx context.Context, t Task) error {
 	if err != nil {
 		return err
 	}
-	run.Bills, run.Waiting, err = s.doRun(ctx, run, job.Early)
+	done, err := s.doRun(ctx, run, job.Early)
+	run.Bills, run.Waiting, run.Waits = done.Bills, done.Waiting, done.Waits
 	run.Status, run.Error, run.FinishedAt = "done", "", s.Now()
 	if err != nil {
 		run.Status, run.Error, run.FinishedAt = "running", errorClass(err), time.Time{}
@@ -145,21 +146,20 @@ func (s *Service) settleTask(ctx context.Context, t Task) error {
 	return err
 }
 
-func (s *Service) doRun(ctx context.Context, run SettlementRun, early bool) (made, waiting int, err error) {
+func (s *Service) doRun(ctx context.Context, run SettlementRun, early bool) (DayOutcome, error) {
 	if run.Kind == RunMonthly {
 		m, err := usage.ParseMonth(run.Period)
 		if err != nil {
-			return 0, 0, err
+			return DayOutcome{}, err
 		}
-		made, err = s.CloseMonth(ctx, m)
-		return made, 0, err
+		made, err := s.CloseMonth(ctx, m)
+		return DayOutcome{Bills: made}, err
 	}
 	day, err := usage.ParseDay(run.Period)
 	if err != nil {
-		return 0, 0, err
+		return DayOutcome{}, err
 	}
-	_, made, waiting, err = s.SettleDay(ctx, day, SettleOptions{Early: early && s.Dev})
-	return made, waiting, err
+	return s.SettleDay(ctx, day, SettleOptions{Early: early && s.Dev})
 }
 
 // settleDue settles, oldest first, the days that are over, and closes the last
@@ -178,12 +178,12 @@ func (s *Service) settleDue(ctx context.Context) error {
 		if now.Before(s.lookedAt[day].Add(settleAgain)) {
 			continue
 		}
-		_, made, waiting, err := s.SettleDay(ctx, day, SettleOptions{})
+		out, err := s.SettleDay(ctx, day, SettleOptions{})
 		if err != nil {
 			return err
 		}
-		if made > 0 || waiting > 0 {
-			s.Log.Info("settled", "day", day.String(), "bills", made, "waiting", waiting)
+		if out.Bills > 0 || out.Waiting > 0 {
+			s.Log.Info("settled", "day", day.String(), "bills", out.Bills, "waiting", out.Waiting, "waits", out.Waits)
 		}
 		s.lookedAt[day] = now
 	}

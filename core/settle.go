@@ -36,8 +36,6 @@ const (
 type SettleOptions struct {
 	// Early settles days that are not over, for development.
 	Early bool
-	// DryRun bills nothing and returns what would be billed.
-	DryRun bool
 }
 
 // settled is what one workspace's day comes to before anything is deducted.
@@ -46,11 +44,61 @@ type settled struct {
 	end  time.Time // of the day
 }
 
+// DayOutcome is what a settlement of a day came to.
+type DayOutcome struct {
+	Bills   int    // that it made
+	Waiting int    // workspaces whose usage waits
+	Waits   []Wait // the first maxWaits of them
+}
+
+// Wait says why usage of a workspace is not billed.
+type Wait struct {
+	Workspace workspace.ID `json:"workspace"`
+	Reason    WaitReason   `json:"reason"`
+}
+
+// WaitReason is why usage waits.
+type WaitReason string
+
+// The reasons. What waits is billed by the first settlement that finds the
+// reason gone.
+const (
+	WaitUnbound    WaitReason = "unbound"       // nobody paid for the workspace at the day's end
+	WaitNoPrices   WaitReason = "no_price_book" // none for the zone and the payer's currency
+	WaitNoSite     WaitReason = "unknown_site"  // the workspace's site is not configured
+	WaitOutOfRange WaitReason = "out_of_range"  // its sums do not fit
+)
+
+// maxWaits is how many reasons a settlement reports: the first tell what to do
+// about the rest.
+const maxWaits = 100
+
+func (o *DayOutcome) wait(w ...Wait) {
+	o.Waiting += len(w)
+	o.Waits = append(o.Waits, w[:min(len(w), maxWaits-len(o.Waits))]...)
+}
+
 // SettleDay bills all usage of one day whose site's day is over. It may run
 // any number of times, and several at once: a workspace's day is billed once.
-// It returns the number of bills and of workspaces whose usage waits; a dry
-// run returns the bills themselves.
-func (s *Service) SettleDay(ctx context.Context, day usage.Day, o SettleOptions) (bills []settlement.DailyBill, made, waiting int, err error) {
+// Beside an error it returns what was made before it.
+func (s *Service) SettleDay(ctx context.Context, day usage.Day, o SettleOptions) (DayOutcome, error) {
+	var out DayOutcome
+	err := s.rated(ctx, day, o, func(c chunk) error {
+		made, waits, err := s.commitBills(ctx, c.batch)
+		out.Bills += made
+		out.wait(c.waits...)
+		out.wait(waits...)
+		return err
+	})
+	if err != nil {
+		return out, fmt.Errorf("settle %s: %w", day, err)
+	}
+	return out, nil
+}
+
+// rated rates a day and hands it to do chunk by chunk; the next ones are rated
+// meanwhile.
+func (s *Service) rated(ctx context.Context, day usage.Day, o SettleOptions, do func(chunk) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	chunks := make(chan chunk, settleAhead)
 	var wg sync.WaitGroup
@@ -58,29 +106,21 @@ func (s *Service) SettleDay(ctx context.Context, day usage.Day, o SettleOptions)
 	defer wg.Wait()
 	defer stop()
 	for c := range chunks {
-		if c.err != nil {
-			return bills, made, waiting, fmt.Errorf("settle %s: %w", day, c.err)
+		if err := c.err; err != nil {
+			return err
 		}
-		waiting += c.waiting
-		if o.DryRun {
-			for i := range c.batch {
-				bills = append(bills, c.batch[i].bill)
-			}
-			continue
-		}
-		n, err := s.commitBills(ctx, c.batch)
-		if made += n; err != nil {
-			return bills, made, waiting, fmt.Errorf("settle %s: %w", day, err)
+		if err := do(c); err != nil {
+			return err
 		}
 	}
-	return bills, made, waiting, nil
+	return ctx.Err()
 }
 
 // chunk is a part of a day that was rated and can be committed.
 type chunk struct {
-	batch   []settled
-	waiting int // workspaces whose usage waits
-	err     error
+	batch []settled
+	waits []Wait
+	err   error
 }
 
 // rateDay rates a day chunk by chunk, ahead of whoever commits them. It closes
@@ -117,15 +157,15 @@ func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, t
 			n++
 			next = u.Usage.Workspace
 			b, state, err := p.rate(ctx, u)
+			if errors.Is(err, money.ErrOverflow) { // no reason for the others to wait
+				state, err = rateWaits(WaitOutOfRange), nil
+			}
 			switch {
-			case errors.Is(err, money.ErrOverflow): // no reason for the others to wait
-				s.Log.Error("usage cannot be billed", "workspace", u.Usage.Workspace, "day", day, "error", err)
-				c.waiting++
 			case err != nil:
 				return fmt.Errorf("workspace %s: %w", u.Usage.Workspace, err)
-			case state == rateWaits:
-				c.waiting++
-			case state == rateDone:
+			case state.waits != "":
+				c.waits = append(c.waits, Wait{u.Workspace.ID, state.waits})
+			case state.done:
 				c.batch = append(c.batch, b)
 			}
 		}
@@ -153,40 +193,40 @@ type preparation struct {
 	from, to time.Time
 }
 
-// rateState is what became of a record.
-type rateState int
+// rateState is what became of a record: it was rated, it waits, or, if neither,
+// its day is not over.
+type rateState struct {
+	done  bool
+	waits WaitReason
+}
 
-const (
-	rateSkip  rateState = iota // billed already, or its day is not over
-	rateWaits                  // nobody pays for it, or nothing prices it
-	rateDone
-)
+func rateWaits(r WaitReason) rateState { return rateState{waits: r} }
 
 func (p *preparation) rate(ctx context.Context, u Unbilled) (settled, rateState, error) {
 	w := &u.Workspace
 	site, ok := p.sites[w.Site]
 	if !ok {
-		return settled{}, rateWaits, nil
+		return settled{}, rateWaits(WaitNoSite), nil
 	}
 	_, end := p.bounds(site)
 	if !p.early && p.Now().Before(end.Add(settleGrace)) {
-		return settled{}, rateSkip, nil
+		return settled{}, rateState{}, nil
 	}
 	if !p.until.IsZero() && p.until.Before(end) {
 		end = p.until
 	}
 	binding, currency, err := p.payer(ctx, u, end)
 	if err != nil || binding.ID == "" {
-		return settled{}, rateWaits, err
+		return settled{}, rateWaits(WaitUnbound), err
 	}
 	out, done, err := p.lines(ctx, u.Usage, site, currency, "")
 	if err != nil || !done {
-		return settled{}, rateWaits, err
+		return settled{}, rateWaits(WaitNoPrices), err
 	}
 	out.ID, out.Workspace, out.Site, out.Day = settlement.DailyBillID(w.ID, p.day), w.ID, w.Site, p.day
 	out.BillingAccount, out.Binding, out.Settlement = binding.BillingAccount, binding.ID, binding.Settlement
 	out.UsageRev = u.Usage.Rev
-	return settled{bill: out, end: end}, rateDone, nil
+	return settled{bill: out, end: end}, rateState{done: true}, nil
 }
 
 // bounds returns the instants of the day at a site.

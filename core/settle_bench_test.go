@@ -39,12 +39,12 @@ func BenchmarkSettleDay(b *testing.B) {
 				peak := watchHeap(b)
 				b.StartTimer()
 				began := time.Now()
-				_, made, waiting, err := svc.SettleDay(b.Context(), day, core.SettleOptions{})
+				out, err := svc.SettleDay(b.Context(), day, core.SettleOptions{})
 				took := time.Since(began)
 				b.StopTimer()
 				b.ReportMetric(float64(peak())/(1<<20), "peak-MiB")
-				if err != nil || made != n {
-					b.Fatalf("%d bills, %d waiting, %v", made, waiting, err)
+				if err != nil || out.Bills != n {
+					b.Fatalf("%+v, %v", out, err)
 				}
 				floor := copyBills(b, st, bare.Store, day, n)
 				b.ReportMetric(float64(n)/took.Hours(), "bills/hour")

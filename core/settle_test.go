@@ -137,9 +137,9 @@ func (x *till) close() int {
 	if over := x.start.Add(25 * time.Hour); x.Now().Before(over) {
 		x.clock.Add(over.Sub(x.Now()))
 	}
-	_, made, _, err := x.SettleDay(x.t.Context(), x.day, core.SettleOptions{})
+	out, err := x.SettleDay(x.t.Context(), x.day, core.SettleOptions{})
 	must(x.t, err)
-	return made
+	return out.Bills
 }
 
 func (x *till) bill(ws workspace.ID, day usage.Day) settlement.DailyBill {
@@ -313,9 +313,9 @@ func TestUnboundUsageWaits(t *testing.T) {
 	ws := x.workspace("c1")
 	x.use(ws, "logs", "7d", 1, "1000000")
 	x.clock.Add(48 * time.Hour)
-	_, made, waiting, err := x.SettleDay(t.Context(), x.day, core.SettleOptions{})
-	if err != nil || made != 0 || waiting != 1 {
-		t.Errorf("made %d, waiting %d, %v, want 0 and 1", made, waiting, err)
+	out, err := x.SettleDay(t.Context(), x.day, core.SettleOptions{})
+	if err != nil || out.Bills != 0 || out.Waiting != 1 || len(out.Waits) != 1 || out.Waits[0].Reason != core.WaitUnbound {
+		t.Errorf("made %+v, %v, want none and one that waits", out, err)
 	}
 	x.sound()
 }
@@ -439,11 +439,11 @@ func TestManySettlersPostOnce(t *testing.T) {
 	total := make(chan int, 5)
 	for range 5 {
 		go func() {
-			_, made, _, err := x.SettleDay(t.Context(), x.day, core.SettleOptions{})
+			out, err := x.SettleDay(t.Context(), x.day, core.SettleOptions{})
 			if err != nil {
 				t.Error(err)
 			}
-			total <- made
+			total <- out.Bills
 		}()
 	}
 	sum := 0

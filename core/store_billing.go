@@ -152,7 +152,8 @@ type SettlementRun struct {
 	Period     string    `json:"period"` // "2026-11-20" or "2026-11"
 	Status     string    `json:"status"` // "running", "done" or "failed"
 	Bills      int       `json:"bills"`
-	Waiting    int       `json:"waiting"` // workspaces with usage that nobody pays for
+	Waiting    int       `json:"waiting"` // workspaces whose usage waits
+	Waits      []Wait    `json:"waits,omitempty"`
 	Error      string    `json:"error,omitempty"`
 	StartedAt  time.Time `json:"started_at"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`

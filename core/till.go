@@ -17,38 +17,27 @@ import (
 
 // commitBills pays for a chunk, in one transaction or, while callbacks come in,
 // in several short ones. What was billed or changed since it was rated is left
-// for the next run, and so is what cannot be paid for: it does not hold up the
-// others.
-func (s *Service) commitBills(ctx context.Context, batch []settled) (int, error) {
-	made := 0
+// for the next run.
+func (s *Service) commitBills(ctx context.Context, batch []settled) (made int, waits []Wait, err error) {
 	for len(batch) > 0 {
 		n := len(batch)
 		if s.traffic.flows() {
 			n = min(n, settleStep)
 		}
-		some, err := s.commitStep(ctx, batch[:n])
-		if made += some; err != nil {
-			return made, err
+		some, errStep := s.commitStep(ctx, batch[:n])
+		var bad *unpayable
+		if errors.As(errStep, &bad) { // it does not hold up the others
+			s.Log.Error("usage cannot be billed", "workspace", bad.workspace, "error", bad.err)
+			waits = append(waits, Wait{bad.workspace, WaitOutOfRange})
+			batch = slices.DeleteFunc(slices.Clone(batch), func(x settled) bool { return x.bill.Workspace == bad.workspace })
+			continue
+		}
+		if made += some; errStep != nil {
+			return made, waits, errStep
 		}
 		batch = batch[n:]
 	}
-	return made, nil
-}
-
-// commitStep pays for bills in one transaction.
-func (s *Service) commitStep(ctx context.Context, batch []settled) (int, error) {
-	for len(batch) > 0 {
-		made, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (int, error) {
-			return s.payAll(ctx, tx, batch)
-		})
-		var bad *unpayable
-		if !errors.As(err, &bad) {
-			return made, err
-		}
-		s.Log.Error("usage cannot be billed", "workspace", bad.workspace, "error", bad.err)
-		batch = slices.DeleteFunc(slices.Clone(batch), func(x settled) bool { return x.bill.Workspace == bad.workspace })
-	}
-	return 0, nil
+	return made, waits, nil
 }
 
 // unpayable is a bill whose sums do not fit.
@@ -59,25 +48,20 @@ type unpayable struct {
 
 func (u *unpayable) Error() string { return fmt.Sprintf("workspace %s: %v", u.workspace, u.err) }
 
-// payAll seals the usage of a chunk, pays for it and stores its bills.
-func (s *Service) payAll(ctx context.Context, tx Tx, batch []settled) (int, error) {
-	sealed, err := sealUsage(ctx, tx, batch)
-	if err != nil || len(sealed) == 0 {
-		return 0, err
-	}
-	t := till{Service: s, tx: tx, bills: make([]settlement.DailyBill, len(sealed))}
-	for i := range sealed {
-		t.bills[i] = sealed[i].bill
-	}
-	if err := t.open(ctx); err != nil {
-		return 0, err
-	}
-	for i := range t.bills {
-		if err := t.pay(&t.bills[i], sealed[i].end); err != nil {
-			return 0, &unpayable{t.bills[i].Workspace, err}
+// commitStep seals usage, pays for it and stores its bills in one transaction.
+func (s *Service) commitStep(ctx context.Context, batch []settled) (int, error) {
+	return InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (int, error) {
+		sealed, err := sealUsage(ctx, tx, batch)
+		if err != nil || len(sealed) == 0 {
+			return 0, err
 		}
-	}
-	return len(sealed), t.close(ctx)
+		t := s.newTill()
+		bills, err := t.payAll(ctx, tx, sealed)
+		if err != nil {
+			return 0, err
+		}
+		return len(bills), t.close(ctx, tx, bills)
+	})
 }
 
 // sealUsage returns those whose usage was still open and as it was rated.
@@ -103,20 +87,23 @@ func sealUsage(ctx context.Context, tx Tx, batch []settled) ([]settled, error) {
 	return out, nil
 }
 
-// till pays for bills in one transaction. What payers have is read once, before
-// the first bill, and written once, after the last.
+// till pays for bills. What a payer has is read before their first bill, and
+// written once, after the last.
 type till struct {
 	*Service
-	tx      Tx
-	bills   []settlement.DailyBill
 	keys    []ledger.Key
 	purses  map[ledger.Key]*purse
 	subs    []marketplace.SubscriptionID
 	charges map[marketplace.SubscriptionID]*charge
 }
 
+func (s *Service) newTill() *till {
+	return &till{Service: s, purses: map[ledger.Key]*purse{}, charges: map[marketplace.SubscriptionID]*charge{}}
+}
+
 // purse is what one billing account has in one currency.
 type purse struct {
+	was   ledger.Head
 	book  ledger.Book
 	funds []settlement.Fund
 }
@@ -127,11 +114,28 @@ type charge struct {
 	until   time.Time // the end of what was charged; zero if nothing was
 }
 
-// open reads what the payers of all bills have.
-func (t *till) open(ctx context.Context) error {
-	t.purses, t.charges = map[ledger.Key]*purse{}, map[marketplace.SubscriptionID]*charge{}
-	for i := range t.bills {
-		b := &t.bills[i]
+// payAll returns the bills of a batch with what pays for them.
+func (t *till) payAll(ctx context.Context, tx ReadTx, batch []settled) ([]settlement.DailyBill, error) {
+	bills := make([]settlement.DailyBill, len(batch))
+	for i := range batch {
+		bills[i] = batch[i].bill
+	}
+	if err := t.open(ctx, tx, bills); err != nil {
+		return nil, err
+	}
+	for i := range bills {
+		if err := t.pay(&bills[i], batch[i].end); err != nil {
+			return nil, &unpayable{bills[i].Workspace, err}
+		}
+	}
+	return bills, nil
+}
+
+// open reads what the payers of bills have, unless it is known.
+func (t *till) open(ctx context.Context, tx ReadTx, bills []settlement.DailyBill) error {
+	books, subs := len(t.keys), len(t.subs)
+	for i := range bills {
+		b := &bills[i]
 		if k := bookOf(b); t.purses[k] == nil {
 			t.purses[k] = &purse{}
 			t.keys = append(t.keys, k)
@@ -141,24 +145,24 @@ func (t *till) open(ctx context.Context) error {
 			t.subs = append(t.subs, id)
 		}
 	}
-	purses, err := t.tx.Purses(ctx, t.keys...)
+	purses, err := tx.Purses(ctx, t.keys[books:]...)
 	if err != nil {
 		return err
 	}
-	for i, k := range t.keys {
-		*t.purses[k] = purse{ledger.Book{Head: purses[i].Head}, purses[i].Funds}
+	for i, p := range purses {
+		*t.purses[t.keys[books+i]] = purse{p.Head, ledger.Book{Head: p.Head}, p.Funds}
 	}
-	accounts, err := t.tx.MeterAccountsOf(ctx, t.subs...)
+	accounts, err := tx.MeterAccountsOf(ctx, t.subs[subs:]...)
 	if err != nil {
 		return err
 	}
-	for i, id := range t.subs {
-		t.charges[id].account = accounts[i]
-		if accounts[i].UnitAmount == 0 {
-			if err := t.openMeterAccount(ctx, t.tx, &t.charges[id].account, id); err != nil {
+	for i, a := range accounts {
+		if a.UnitAmount == 0 {
+			if err := t.openMeterAccount(ctx, tx, &a, t.subs[subs+i]); err != nil {
 				return err
 			}
 		}
+		t.charges[t.subs[subs+i]].account = a
 	}
 	return nil
 }
@@ -202,9 +206,9 @@ func (t *till) pay(b *settlement.DailyBill, end time.Time) error {
 	return err
 }
 
-// close stores the bills and what was paid, and promises that what
-// subscriptions owe is reported.
-func (t *till) close(ctx context.Context) error {
+// close stores bills and what was paid, and promises that what subscriptions
+// owe is reported.
+func (t *till) close(ctx context.Context, tx Tx, bills []settlement.DailyBill) error {
 	books := make([]ledger.Book, 0, len(t.keys))
 	for _, k := range t.keys {
 		if b := t.purses[k].book; len(b.Added) > 0 {
@@ -225,10 +229,10 @@ func (t *till) close(ctx context.Context) error {
 		accounts, tasks = append(accounts, c.account), append(tasks, task)
 	}
 	return first(
-		func() error { return t.tx.AppendLedger(ctx, books...) },
-		func() error { return t.tx.AddDailyBill(ctx, t.bills...) },
-		func() error { return t.tx.PutMeterAccount(ctx, accounts...) },
-		func() error { return t.tx.PutTask(ctx, tasks...) },
+		func() error { return tx.AppendLedger(ctx, books...) },
+		func() error { return tx.AddDailyBill(ctx, bills...) },
+		func() error { return tx.PutMeterAccount(ctx, accounts...) },
+		func() error { return tx.PutTask(ctx, tasks...) },
 	)
 }
 

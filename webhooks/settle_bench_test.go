@@ -49,11 +49,11 @@ func BenchmarkCallbackBesideSettlement(b *testing.B) {
 		}
 		made := make(chan int, 1)
 		go func() {
-			_, n, _, err := svc.SettleDay(context.Background(), day, core.SettleOptions{})
+			out, err := svc.SettleDay(context.Background(), day, core.SettleOptions{})
 			if err != nil {
 				b.Error(err)
 			}
-			made <- n
+			made <- out.Bills
 		}()
 		stop := reportAll(b, svc, day+1)
 		for _, conns := range []int{1, 64} {

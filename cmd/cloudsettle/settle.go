@@ -114,8 +114,26 @@ func preview(ctx context.Context, c *cli, ask rest.NewSettlementRun) error {
 	if err != nil || c.output == "csv" {
 		return err
 	}
+	if len(v.Changes) > 0 {
+		_, _ = fmt.Fprintln(c.out)
+		if err := printAll(c, v.Changes, changeColumns()); err != nil {
+			return err
+		}
+	}
+	for _, w := range v.Waits {
+		_, _ = fmt.Fprintf(c.out, "%s waits: %s\n", printable(w.WorkspaceID), printable(w.Reason))
+	}
 	_, err = fmt.Fprintf(c.out, "\n%d bills, %s; %d workspaces wait\n", v.Count, amounts(v.Totals), v.Waiting)
 	return err
+}
+
+func changeColumns() []column[rest.BalanceChange] {
+	return []column[rest.BalanceChange]{
+		{"BILLING ACCOUNT", func(c rest.BalanceChange) string { return c.BillingAccountID }},
+		{"BALANCE", func(c rest.BalanceChange) string { return c.Account }},
+		{"BEFORE", func(c rest.BalanceChange) string { return money(c.Before) }},
+		{"AFTER", func(c rest.BalanceChange) string { return money(c.After) }},
+	}
 }
 
 func amounts(list []rest.Amount) string {

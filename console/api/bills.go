@@ -146,37 +146,21 @@ func (h handlers) PreviewSettlementRun(
 	if err != nil {
 		return nil, err
 	}
-	out := rest.PreviewSettlementRun200JSONResponse{
-		Kind: r.Body.Kind, Period: r.Body.Period, Waiting: v.Waiting, Count: len(v.Daily) + len(v.Monthly),
-		DailyBills: encodeAll(v.Daily[:min(len(v.Daily), core.MaxPage)], encodeDailyBill),
-		Bills:      encodeAll(v.Monthly[:min(len(v.Monthly), core.MaxPage)], encodeBill),
-	}
-	out.Totals, err = totals(v)
-	return out, err
+	return rest.PreviewSettlementRun200JSONResponse{
+		Kind: r.Body.Kind, Period: r.Body.Period, Count: v.Count,
+		Totals:     encodeAll(v.Totals, func(a money.Amount) rest.Amount { return encodeAmount(a.Micros, a.Currency) }),
+		DailyBills: encodeAll(v.Daily, encodeDailyBill), Bills: encodeAll(v.Monthly, encodeBill),
+		Changes: encodeAll(v.Changes, encodeChange), Waiting: v.Waiting, Waits: encodeAll(v.Waits, encodeWait),
+	}, nil
 }
 
-// totals adds up a preview by currency, in the order in which they come.
-func totals(v core.Preview) ([]rest.Amount, error) {
-	sums := []money.Amount{}
-	add := func(m money.Micros, c money.Currency) (err error) {
-		for i := range sums {
-			if sums[i].Currency == c {
-				sums[i].Micros, err = sums[i].Micros.Add(m)
-				return err
-			}
-		}
-		sums = append(sums, money.Amount{Micros: m, Currency: c})
-		return nil
+func encodeChange(c core.Change) rest.BalanceChange {
+	return rest.BalanceChange{
+		BillingAccountID: string(c.Owner), Account: string(c.Account),
+		Before: encodeAmount(c.Before, c.Currency), After: encodeAmount(c.After, c.Currency),
 	}
-	for _, b := range v.Daily {
-		if err := add(b.Total, b.Currency); err != nil {
-			return nil, err
-		}
-	}
-	for _, b := range v.Monthly {
-		if err := add(b.Total, b.Currency); err != nil {
-			return nil, err
-		}
-	}
-	return encodeAll(sums, func(a money.Amount) rest.Amount { return encodeAmount(a.Micros, a.Currency) }), nil
+}
+
+func encodeWait(w core.Wait) rest.Wait {
+	return rest.Wait{WorkspaceID: string(w.Workspace), Reason: string(w.Reason)}
 }

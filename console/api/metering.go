@@ -79,7 +79,7 @@ func encodeMeterRecord(r *metering.Record, now time.Time) (rest.MeteringRecord, 
 func encodeRun(r core.SettlementRun) rest.SettlementRun {
 	return rest.SettlementRun{
 		ID: r.ID, Kind: rest.RunKind(r.Kind), Period: r.Period, Status: rest.SettlementRunStatus(r.Status),
-		Bills: r.Bills, Waiting: r.Waiting, Error: optional(r.Error), StartedAt: instant(r.StartedAt),
+		Bills: r.Bills, Waiting: r.Waiting, Waits: encodeAll(r.Waits, encodeWait), Error: optional(r.Error), StartedAt: instant(r.StartedAt),
 		FinishedAt: optionalInstant(r.FinishedAt),
 	}
 }

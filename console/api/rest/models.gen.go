@@ -579,6 +579,15 @@ type Balance struct {
 	Vouchers Amount   `json:"vouchers"`
 }
 
+// BalanceChange defines model for BalanceChange.
+type BalanceChange struct {
+	// Account `cash`, `arrears`, `carry`, `voucher/ID`, `card/ID`, or `cloud/SUBSCRIPTION`, which is what was charged there, negative.
+	Account          string `json:"account"`
+	After            Amount `json:"after"`
+	Before           Amount `json:"before"`
+	BillingAccountID string `json:"billing_account_id"`
+}
+
 // Bill What a billing account came to in one month and currency, the sum of its daily bills.
 type Bill struct {
 	Arrears          Amount      `json:"arrears"`
@@ -1281,6 +1290,9 @@ type SettlementPreview struct {
 	// Bills The first 200 monthly bills.
 	Bills []Bill `json:"bills"`
 
+	// Changes The first 200 balances that would change.
+	Changes []BalanceChange `json:"changes"`
+
 	// Count How many bills would be made.
 	Count int `json:"count"`
 
@@ -1290,8 +1302,13 @@ type SettlementPreview struct {
 	Period     string      `json:"period"`
 
 	// Totals What they come to, by currency.
-	Totals  []Amount `json:"totals"`
-	Waiting int      `json:"waiting"`
+	Totals []Amount `json:"totals"`
+
+	// Waiting Workspaces whose usage would wait.
+	Waiting int `json:"waiting"`
+
+	// Waits The first 100 of them.
+	Waits []Wait `json:"waits"`
 }
 
 // SettlementRun defines model for SettlementRun.
@@ -1308,8 +1325,11 @@ type SettlementRun struct {
 	StartedAt  time.Time           `json:"started_at"`
 	Status     SettlementRunStatus `json:"status"`
 
-	// Waiting Workspaces with usage that nobody pays for, or that no price book covers.
+	// Waiting Workspaces whose usage waits.
 	Waiting int `json:"waiting"`
+
+	// Waits The first 100 of them.
+	Waits []Wait `json:"waits"`
 }
 
 // SettlementRunStatus defines model for SettlementRun.Status.
@@ -1500,6 +1520,13 @@ type Violation struct {
 	// Invariant Example: I4
 	Invariant string `json:"invariant"`
 	Object    string `json:"object"`
+}
+
+// Wait defines model for Wait.
+type Wait struct {
+	// Reason `unbound`: nobody paid for the workspace at the day's end. `no_price_book`: none for the zone and the payer's currency. `unknown_site`. `out_of_range`: its sums do not fit.
+	Reason      string `json:"reason"`
+	WorkspaceID string `json:"workspace_id"`
 }
 
 // Wallet `cash` can be spent; `arrears` is what is owed, never below zero; `carry` is what rounding to
