@@ -33,6 +33,22 @@ func (s *Service) UsageOf(ctx context.Context, who Actor, id workspace.ID, day u
 	})
 }
 
+// UsageOn lists what workspaces reported for a day, of one item if it is not
+// "", for operators. A page may be shorter than its limit: workspaces without
+// that item are left out.
+func (s *Service) UsageOn(ctx context.Context, day usage.Day, item string, p Page) (List[usage.Record], error) {
+	list, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[usage.Record], error) {
+		return listed(tx.UsageOn(ctx, day, more(p)), p, func(r usage.Record) string { return r.Workspace })
+	})
+	out := List[usage.Record]{Items: []usage.Record{}, Next: list.Next}
+	for _, r := range list.Items {
+		if r = r.Of(item); len(r.Samples) > 0 {
+			out.Items = append(out.Items, r)
+		}
+	}
+	return out, err
+}
+
 // DailyBillsOf lists the bills that a billing account got for days in
 // [from, to), whatever workspaces they are for.
 func (s *Service) DailyBillsOf(ctx context.Context, who Actor, id account.ID, from, to usage.Day, p Page) (List[settlement.DailyBill], error) {

@@ -109,6 +109,11 @@ func (x *terminal) importUsage(ws, at string) {
 	}
 	wrong := strings.Replace(record, "logs", "nothing", 1)
 	x.says(exitFailed, []string{"1 records were rejected", "record 1: unknown_item"}, "usage", "import", fileWith(x.t, "w.ndjson", record+"\n"+wrong))
+	x.says(exitOK, []string{ws, "logs", "14d", "2000000"}, "usage", "list", at[:10], "--item", "logs")
+	x.says(exitOK, []string{ws, "2000000"}, "usage", "list", at[:10], "--workspace", ws)
+	if code, out, _ := x.run("-o", "csv", "usage", "list", at[:10], "--item", "other"); code != exitOK || strings.Contains(out, ws) {
+		x.t.Errorf("usage list of another item = %d %s", code, out)
+	}
 	x.says(exitFailed, []string{"unknown column"}, "usage", "import", fileWith(x.t, "w.csv", "workspace,item\n"))
 	x.says(exitFailed, []string{"safe to send again"}, "usage", "import", fileWith(x.t, "w.json", "["+record+",{"))
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 
 	"cloudsettle/console/api/rest"
@@ -20,6 +21,53 @@ const maxShown = 20
 
 type usageCmds struct {
 	Import importUsage `cmd:"" help:"Report the usage of a file."`
+	List   listUsage   `cmd:"" help:"List what workspaces reported for a day."`
+}
+
+type listUsage struct {
+	Day       string `arg:"" help:"A day, such as 2026-11-20."`
+	Workspace string `help:"Only this workspace." placeholder:"ID"`
+	Item      string `help:"Only this item."`
+	listFlags
+}
+
+// usageRow is one sample with its workspace, as it is printed.
+type usageRow struct {
+	WorkspaceID string `json:"workspace_id"`
+	Sealed      bool   `json:"sealed"`
+	rest.UsageQuantity
+}
+
+// Run prints one row for each sample.
+func (l *listUsage) Run(ctx context.Context, c *cli) error {
+	days, err := l.days(ctx, c)
+	if err != nil {
+		return err
+	}
+	var rows []usageRow
+	for _, d := range days {
+		for _, q := range d.Data {
+			rows = append(rows, usageRow{d.WorkspaceID, d.Sealed, q})
+		}
+	}
+	return printAll(c, rows, []column[usageRow]{
+		{"WORKSPACE", func(r usageRow) string { return r.WorkspaceID }},
+		{"ITEM", func(r usageRow) string { return r.Item }},
+		{"VARIANT", func(r usageRow) string { return r.Variant }},
+		{"HOUR", func(r usageRow) string { return when(&r.Hour) }},
+		{"QUANTITY", func(r usageRow) string { return r.Quantity }},
+		{"BILLED", func(r usageRow) string { return yes(r.Sealed) }},
+	})
+}
+
+func (l *listUsage) days(ctx context.Context, c *cli) ([]rest.UsageDay, error) {
+	if l.Workspace != "" {
+		d, err := received[rest.UsageDay](c.api.ListUsage(ctx, &rest.ListUsageParams{WorkspaceID: l.Workspace, Day: l.Day, Item: given(l.Item)}))
+		return []rest.UsageDay{d}, err
+	}
+	return gather[rest.UsageDay](l.Limit, func(p page) (*http.Response, error) {
+		return c.api.ListUsageDays(ctx, &rest.ListUsageDaysParams{Day: l.Day, Item: given(l.Item), Limit: &p.limit, Cursor: p.cursor})
+	})
 }
 
 type importUsage struct {

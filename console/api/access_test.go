@@ -21,7 +21,7 @@ func access() map[string]string {
 		"listSubscriptions": "ofra", "getSubscription": "ofra",
 		"listWorkspaces": "ofrwa", "getWorkspace": "ofrwa",
 		"listBindings": "ofra", "createBinding": "oa",
-		"listUsage": "ofrwa", "reportUsage": "ow",
+		"listUsage": "ofrwa", "listUsageDays": "ofr", "reportUsage": "ow",
 		"listPriceBooks": "ofr", "getPriceBook": "ofr", "createPriceBook": "of",
 		"listDailyBills": "ofra", "listBills": "ofra", "getBill": "ofra", "exportBill": "ofra",
 		"listLedgerTransactions": "ofra", "getWallet": "ofra", "adjustWallet": "of",
@@ -50,6 +50,7 @@ func samples(t *testing.T, spec *openapi3.T, n tenant, callback, bill string) []
 	queries := map[string]string{
 		"listBindings":           "?workspace_id=" + n.workspace,
 		"listUsage":              "?workspace_id=" + n.workspace + "&day=2026-11-20",
+		"listUsageDays":          "?day=2026-11-20",
 		"listDailyBills":         "?workspace_id=" + n.workspace + "&day=2026-11-20",
 		"listLedgerTransactions": "?billing_account_id=" + n.account,
 		"listVouchers":           "?billing_account_id=" + n.account,

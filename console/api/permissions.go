@@ -48,7 +48,7 @@ func permitted(operationID string) roles {
 		"listSubscriptions", "getSubscription",
 		"listBindings", "listListings":
 		return readers | byAccount
-	case "listCallbacks", "getCallback":
+	case "listCallbacks", "getCallback", "listUsageDays":
 		return readers
 	case "listUsage":
 		return readers | byWorkspace | byAccount

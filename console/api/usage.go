@@ -115,12 +115,28 @@ func (h handlers) ListUsage(ctx context.Context, r rest.ListUsageRequestObject) 
 		return nil, err
 	}
 	rec, err := h.svc.UsageOf(ctx, requestOf(ctx).Actor, workspace.ID(r.Params.WorkspaceID), day)
-	return rest.ListUsage200JSONResponse{
+	return rest.ListUsage200JSONResponse(encodeUsageDay(rec.Of(value(r.Params.Item)))), err
+}
+
+// ListUsageDays implements rest.StrictServerInterface.
+func (h handlers) ListUsageDays(
+	ctx context.Context, r rest.ListUsageDaysRequestObject,
+) (rest.ListUsageDaysResponseObject, error) {
+	day, err := parseDay("day", r.Params.Day)
+	if err != nil {
+		return nil, err
+	}
+	list, err := h.svc.UsageOn(ctx, day, value(r.Params.Item), page(r.Params.Limit, r.Params.Cursor))
+	return rest.ListUsageDays200JSONResponse{Data: encodeAll(list.Items, encodeUsageDay), NextCursor: list.Next}, err
+}
+
+func encodeUsageDay(rec usage.Record) rest.UsageDay {
+	return rest.UsageDay{
 		WorkspaceID: rec.Workspace, Day: rec.Day.String(), Sealed: rec.Sealed,
 		Data: encodeAll(rec.Samples, func(x usage.Sample) rest.UsageQuantity {
 			return rest.UsageQuantity{Item: x.Item, Variant: x.Variant, Hour: instant(x.Hour), Quantity: x.Quantity.String()}
 		}),
-	}, err
+	}
 }
 
 // parseDay reads a parameter whose form the description has checked.

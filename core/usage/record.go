@@ -19,6 +19,21 @@ type Record struct {
 	Samples []Sample // sorted by item, variant and hour
 }
 
+// Of returns the record with only the samples of one item, or all if item is "".
+func (r Record) Of(item string) Record {
+	if item == "" {
+		return r
+	}
+	var kept []Sample
+	for _, x := range r.Samples {
+		if x.Item == item {
+			kept = append(kept, x)
+		}
+	}
+	r.Samples = kept
+	return r
+}
+
 // Compare orders samples of one workspace by item, variant and hour: samples
 // that compare equal have the same key.
 func Compare(a, b Sample) int {

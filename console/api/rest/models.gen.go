@@ -1455,6 +1455,12 @@ type UsageDay struct {
 	WorkspaceID string `json:"workspace_id"`
 }
 
+// UsageDayList defines model for UsageDayList.
+type UsageDayList struct {
+	Data       []UsageDay `json:"data"`
+	NextCursor string     `json:"next_cursor"`
+}
+
 // UsageQuantity defines model for UsageQuantity.
 type UsageQuantity struct {
 	Hour time.Time `json:"hour"`
@@ -1592,6 +1598,9 @@ type ID = string
 
 // IdempotencyKey defines model for IdempotencyKey.
 type IdempotencyKey = string
+
+// Item defines model for Item.
+type Item = string
 
 // Limit defines model for Limit.
 type Limit = int
@@ -1895,10 +1904,27 @@ type ListUsageParams struct {
 
 	// Day A day at the workspace's site.
 	Day Day `form:"day" json:"day"`
+
+	// Item Only samples of this item.
+	Item *Item `form:"item,omitempty" json:"item,omitempty"`
 }
 
 // ReportUsageJSONBody defines parameters for ReportUsage.
 type ReportUsageJSONBody = []UsageSample
+
+// ListUsageDaysParams defines parameters for ListUsageDays.
+type ListUsageDaysParams struct {
+	Day Day `form:"day" json:"day"`
+
+	// Item Only samples of this item.
+	Item *Item `form:"item,omitempty" json:"item,omitempty"`
+
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
 
 // ListVouchersParams defines parameters for ListVouchers.
 type ListVouchersParams struct {

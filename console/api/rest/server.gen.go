@@ -126,6 +126,9 @@ type ServerInterface interface {
 	// ListUsage Read what a workspace reported for a day
 	// (GET /api/v1/usage)
 	ListUsage(ctx echo.Context, params ListUsageParams) error
+	// ListUsageDays List what all workspaces reported for a day
+	// (GET /api/v1/usage-days)
+	ListUsageDays(ctx echo.Context, params ListUsageDaysParams) error
 	// Verify Check everything that must always be true
 	// (GET /api/v1/verify)
 	Verify(ctx echo.Context) error
@@ -1220,8 +1223,54 @@ func (w *ServerInterfaceWrapper) ListUsage(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter day: %s", err))
 	}
 
+	// ------------- Optional query parameter "item" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "item", ctx.QueryParams(), &params.Item, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListUsage(ctx, params)
+	return err
+}
+
+// ListUsageDays converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUsageDays(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUsageDaysParams
+	// ------------- Required query parameter "day" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "day", ctx.QueryParams(), &params.Day, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter day: %s", err))
+	}
+
+	// ------------- Optional query parameter "item" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "item", ctx.QueryParams(), &params.Item, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter item: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUsageDays(ctx, params)
 	return err
 }
 
@@ -1505,6 +1554,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/price-books", wrapper.CreatePriceBook, options.OperationMiddlewares["createPriceBook"]...)
 	router.GET(options.BaseURL+"/api/v1/price-books/:id", wrapper.GetPriceBook, options.OperationMiddlewares["getPriceBook"]...)
 	router.GET(options.BaseURL+"/api/v1/usage", wrapper.ListUsage, options.OperationMiddlewares["listUsage"]...)
+	router.GET(options.BaseURL+"/api/v1/usage-days", wrapper.ListUsageDays, options.OperationMiddlewares["listUsageDays"]...)
 	router.GET(options.BaseURL+"/api/v1/daily-bills", wrapper.ListDailyBills, options.OperationMiddlewares["listDailyBills"]...)
 	router.GET(options.BaseURL+"/api/v1/bills", wrapper.ListBills, options.OperationMiddlewares["listBills"]...)
 	router.GET(options.BaseURL+"/api/v1/bills/:id", wrapper.GetBill, options.OperationMiddlewares["getBill"]...)
@@ -2965,6 +3015,45 @@ func (response ListUsagedefaultApplicationProblemPlusJSONResponse) VisitListUsag
 	return err
 }
 
+type ListUsageDaysRequestObject struct {
+	Params ListUsageDaysParams
+}
+
+type ListUsageDaysResponseObject interface {
+	VisitListUsageDaysResponse(w http.ResponseWriter) error
+}
+
+type ListUsageDays200JSONResponse UsageDayList
+
+func (response ListUsageDays200JSONResponse) VisitListUsageDaysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUsageDaysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUsageDaysdefaultApplicationProblemPlusJSONResponse) VisitListUsageDaysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type VerifyRequestObject struct {
 }
 
@@ -3428,6 +3517,9 @@ type StrictServerInterface interface {
 	// ListUsage Read what a workspace reported for a day
 	// (GET /api/v1/usage)
 	ListUsage(ctx context.Context, request ListUsageRequestObject) (ListUsageResponseObject, error)
+	// ListUsageDays List what all workspaces reported for a day
+	// (GET /api/v1/usage-days)
+	ListUsageDays(ctx context.Context, request ListUsageDaysRequestObject) (ListUsageDaysResponseObject, error)
 	// Verify Check everything that must always be true
 	// (GET /api/v1/verify)
 	Verify(ctx context.Context, request VerifyRequestObject) (VerifyResponseObject, error)
@@ -4573,6 +4665,31 @@ func (sh *strictHandler) ListUsage(ctx echo.Context, params ListUsageParams) err
 		return err
 	} else if validResponse, ok := response.(ListUsageResponseObject); ok {
 		return validResponse.VisitListUsageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListUsageDays operation middleware
+func (sh *strictHandler) ListUsageDays(ctx echo.Context, params ListUsageDaysParams) error {
+	var request ListUsageDaysRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUsageDays(ctx.Request().Context(), request.(ListUsageDaysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUsageDays")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListUsageDaysResponseObject); ok {
+		return validResponse.VisitListUsageDaysResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
