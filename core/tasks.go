@@ -40,7 +40,7 @@ func (s *Service) Run(ctx context.Context) {
 	every(taskPoll, s.RunTasks)
 	every(rejectFlush, s.FlushRejections)
 	every(taskPoll, s.RunSettlements)
-	every(settleEvery, s.settleDue)
+	every(settleEvery, s.SettleDue)
 	every(reportEvery, s.Flush)
 	every(sweepEvery, s.sweep)
 	for _, m := range s.Marketplaces {
