@@ -38,7 +38,7 @@ const (
 	mostWaits      = 100
 	crowdSize      = 1030 // workspaces: more than one transaction settles
 	withinCommit   = 500 * time.Microsecond
-	aliveAtMost    = 150 * time.Millisecond // until a kill at any moment
+	mostStories    = 4 * killsEach
 )
 
 // killPoint is a place at which the program is killed.
@@ -105,7 +105,7 @@ func TestKilledSettlementLosesNothing(t *testing.T) {
 	if testing.Short() {
 		n = killsEachShort
 	}
-	var passes sync.Map // how often each point is passed by a story, by crowd
+	var rehearsals sync.Map // of stories without kills, by the size of the crowd
 	for _, p := range killPoints {
 		name := p.name
 		if p.soon > 0 {
@@ -117,26 +117,36 @@ func TestKilledSettlementLosesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newArena(t)
-			counted, _ := passes.LoadOrStore(p.crowd, sync.OnceValue(func() map[string]int {
-				passed := a.play(killPoint{crowd: p.crowd}, 1, nil)
-				passed[duringCall] = int(a.calls.Load())
-				return passed
-			}))
-			count := counted.(func() map[string]int)()
+			known, _ := rehearsals.LoadOrStore(p.crowd, sync.OnceValue(func() rehearsal { return a.rehearse(p.crowd) }))
+			a.known = known.(func() rehearsal)()
 			stories, kills, began := 0, 0, time.Now()
-			for ; kills < n; stories++ {
+			for ; kills < n && stories < mostStories; stories++ {
 				seed := rand.Uint64()
-				a.play(p, seed, count)
-				if a.kills == 0 {
-					t.Error("the program was not killed")
-				}
+				a.play(p, seed)
 				if kills += a.kills; t.Failed() {
 					t.Fatalf("seed %d, %d kills", seed, a.kills)
 				}
 			}
 			t.Logf("%d kills in %d stories, %s", kills, stories, time.Since(began).Round(time.Millisecond))
+			if kills < n {
+				t.Errorf("only %d kills: the test does not test", kills)
+			}
 		})
 	}
+}
+
+// rehearsal is what is known of stories: how often each point is passed, and
+// how long they take.
+type rehearsal struct {
+	passed map[string]int
+	took   time.Duration
+}
+
+// rehearse plays a story in which nobody is killed.
+func (a *arena) rehearse(crowd int) rehearsal {
+	began := time.Now()
+	passed := a.play(killPoint{crowd: crowd}, 1)
+	return rehearsal{passed, time.Since(began)}
 }
 
 // arena has what outlives a victim: the marketplaces, the clock, the store.
@@ -155,9 +165,11 @@ type arena struct {
 	db    string
 	lives int
 	kills int
+	known rehearsal
 	trap  trap
 	timer *time.Timer  // of a kill at any moment
 	calls atomic.Int64 // that reached a marketplace, in this life
+	fatal atomic.Int64 // the one that the victim does not survive, or 0
 	c     cast
 	story *story
 }
@@ -215,7 +227,7 @@ func (a *arena) stamp(h http.Header) {
 // serve is a marketplace that is called. Where the trap is here, the caller is
 // killed when the call has arrived; the marketplace does not know that.
 func (a *arena) serve(m *market, w http.ResponseWriter, r *http.Request) {
-	if n := a.calls.Add(1); a.trap.Point == duringCall && n == int64(a.trap.N) {
+	if a.calls.Add(1) == a.fatal.Load() {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		a.victim.kill()
@@ -303,9 +315,8 @@ func ask[Out any](a *arena, path string, in any) (out Out, err error) {
 }
 
 // play plays one story with kills at a point, from a seed, and checks what it
-// comes to. count says how often each point is passed; without it nobody is
-// killed, and play counts.
-func (a *arena) play(p killPoint, seed uint64, count map[string]int) map[string]int {
+// comes to. It returns how often each point was passed since the last kill.
+func (a *arena) play(p killPoint, seed uint64) map[string]int {
 	a.rnd = rand.New(rand.NewPCG(seed, 0))
 	a.lives, a.kills, a.trap = 0, 0, trap{}
 	a.now.Store(opensAt.UnixNano())
@@ -315,9 +326,7 @@ func (a *arena) play(p killPoint, seed uint64, count map[string]int) map[string]
 	a.db = filepath.Join(dir, "db")
 	sold := purchases()
 	defer a.openMarkets(seed)()
-	if count != nil {
-		a.set(p, count)
-	}
+	a.set(p)
 	a.live()
 	for _, s := range sold {
 		a.tell(s, buying[s.Listing], s.buy)
@@ -327,21 +336,31 @@ func (a *arena) play(p killPoint, seed uint64, count map[string]int) map[string]
 		a.t.Fatalf("seed %d: %v", seed, err)
 	}
 	a.story = tellStory(a.rnd, a.c, sold)
-	if p.name == anyMoment {
-		a.killSometime()
-	}
+	a.killSometime(p)
 	for _, s := range a.story.scenes {
-		a.enact(p, count, s)
+		a.enact(p, s)
 	}
-	a.finish(p, count)
-	if a.timer != nil && a.timer.Stop() {
-		a.timer = nil
-	}
+	a.finish(p)
+	passed := a.retire(p)
+	a.check(sold)
+	return passed
+}
+
+// retire has the victim leave the store. If it may die only now, it does.
+func (a *arena) retire(p killPoint) map[string]int {
 	passed, _ := ask[map[string]int](a, "/passed", nil)
 	if _, err := ask[struct{}](a, "/open", opening{}); err != nil {
-		a.bury() // its time came just now
+		a.bury()
+	} else if p.soon > 0 || p.name == anyMoment {
+		a.victim.kill()
+		a.victim = nil
 	}
-	a.check(sold)
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if passed != nil {
+		passed[duringCall] = int(a.calls.Load())
+	}
 	return passed
 }
 
@@ -384,15 +403,16 @@ func (a *arena) openMarkets(seed uint64) func() {
 	}
 }
 
-// set sets the trap somewhere among all the times that its point is passed.
-func (a *arena) set(p killPoint, count map[string]int) {
-	switch {
-	case p.name == anyMoment:
+// set sets the trap somewhere among the times that its point is passed.
+func (a *arena) set(p killPoint) {
+	if p.name == anyMoment || p.name == "" {
 		return
-	case count[p.name] == 0:
-		a.t.Fatalf("no story passes the point %q; they pass %v", p.name, count)
 	}
-	a.trap = trap{Point: p.name, N: 1 + a.rnd.IntN(min(count[p.name], cmp.Or(p.first, count[p.name])))}
+	times := a.known.passed[p.name]
+	if times == 0 {
+		a.t.Fatalf("no story passes the point %q; they pass %v", p.name, a.known.passed)
+	}
+	a.trap = trap{Point: p.name, N: 1 + a.rnd.IntN(min(times, cmp.Or(p.first, times)))}
 	if p.soon > 0 {
 		a.trap.Delay = time.Duration(a.rnd.Int64N(int64(p.soon)))
 	}
@@ -403,6 +423,10 @@ func (a *arena) live() {
 	for {
 		a.lives++
 		a.calls.Store(0)
+		a.fatal.Store(0)
+		if a.trap.Point == duringCall {
+			a.fatal.Store(int64(a.trap.N))
+		}
 		if a.victim == nil {
 			a.victim = startVictim(a.t, a.setting)
 		}
@@ -426,31 +450,33 @@ func (a *arena) bury() {
 
 // revive starts the program again after it was killed, and sees to it that it
 // is killed once more, maybe while it still recovers.
-func (a *arena) revive(p killPoint, count map[string]int) {
+func (a *arena) revive(p killPoint) {
 	a.bury()
 	a.trap = trap{}
 	last := a.lives+1 >= mostLives
 	if !last {
-		p.first = max(1, count[p.name]/mostLives)
-		a.set(p, count)
+		p.first = max(1, a.known.passed[p.name]/mostLives)
+		a.set(p)
 	}
 	a.live()
 	if v, err := ask[core.Verification](a, "/verify", nil); err != nil || !v.OK {
 		a.t.Errorf("verify after a kill: %v, %+v", err, v.Violations)
 	}
-	if p.name == anyMoment && !last {
-		a.killSometime()
+	if !last {
+		a.killSometime(p)
 	}
 }
 
-// killSometime kills the victim in a while.
-func (a *arena) killSometime() {
-	a.timer = time.AfterFunc(time.Duration(a.rnd.Int64N(int64(aliveAtMost))), a.victim.kill)
+// killSometime kills the victim in a while, if that is the point.
+func (a *arena) killSometime(p killPoint) {
+	if p.name == anyMoment {
+		a.timer = time.AfterFunc(time.Duration(a.rnd.Int64N(int64(a.known.took))), a.victim.kill)
+	}
 }
 
 // enact plays one scene. If the program dies, it is asked again after its
 // restart.
-func (a *arena) enact(p killPoint, count map[string]int, s scene) state {
+func (a *arena) enact(p killPoint, s scene) state {
 	for {
 		a.reach(s.at)
 		a.stage.Store(s.stage)
@@ -466,7 +492,7 @@ func (a *arena) enact(p killPoint, count map[string]int, s scene) state {
 		if err == nil {
 			return st
 		}
-		a.revive(p, count)
+		a.revive(p)
 	}
 }
 
@@ -485,9 +511,9 @@ func (a *arena) tell(p purchase, event string, params map[string]string) bool {
 }
 
 // finish lets time go by until nothing is left to do.
-func (a *arena) finish(p killPoint, count map[string]int) {
+func (a *arena) finish(p killPoint) {
 	for range mostWaits {
-		if st := a.enact(p, count, scene{work: work{Do: "round"}}); !st.Busy {
+		if st := a.enact(p, scene{work: work{Do: "round"}}); !st.Busy {
 			return
 		}
 		a.wait(waitStep)
