@@ -43,10 +43,11 @@ const (
 
 // killPoint is a place at which the program is killed.
 type killPoint struct {
-	name  string
-	soon  time.Duration // it dies within so long after it passed the point
-	first int           // it dies among so many first times, not anywhere
-	crowd int           // of further workspaces
+	name   string
+	soon   time.Duration // it dies within so long after it passed the point
+	first  int           // it dies among so many first times, not anywhere
+	crowd  int           // of further workspaces
+	atOnce bool          // everything that is due is done at the same time
 }
 
 // Points that the victim does not pass itself.
@@ -92,13 +93,16 @@ var killPoints = []killPoint{
 	{name: finalStage + ": before the commit of a task that is done"},
 	{name: finalStage + ": after a call was taken"},
 	{name: anyMoment},
+	{name: anyMoment, atOnce: true},
 }
 
 // TestKilledSettlementLosesNothing kills the program at each point of the way
 // from usage to the marketplaces' books, again and again, and starts it again
 // each time. Whoever got no answer asks again, as clients and marketplaces do.
 // In the end every invariant holds, everything that was used is billed once,
-// and each marketplace has what the program believes it has.
+// and each marketplace has what the program believes it has, but for one thing:
+// where a marketplace recognizes no repeats, a record whose answer was lost is
+// not sent again. It stays unknown, for a person; see parking.
 func TestKilledSettlementLosesNothing(t *testing.T) {
 	t.Parallel()
 	n := killsEach
@@ -113,6 +117,9 @@ func TestKilledSettlementLosesNothing(t *testing.T) {
 		}
 		if p.crowd > 0 {
 			name += ", in a crowd"
+		}
+		if p.atOnce {
+			name += ", all at once"
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -208,7 +215,11 @@ func newArena(t *testing.T) *arena {
 	if a.opened, err = a.setting.open(a.clock); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { a.victim.kill() })
+	t.Cleanup(func() {
+		if a.victim != nil {
+			a.bury()
+		}
+	})
 	return a
 }
 
@@ -329,7 +340,9 @@ func (a *arena) play(p killPoint, seed uint64) map[string]int {
 	a.set(p)
 	a.live()
 	for _, s := range sold {
-		a.tell(s, buying[s.Listing], s.buy)
+		if !a.tell(s, buying[s.Listing], s.buy) {
+			a.t.Fatalf("seed %d: %s was not told", seed, s.Name)
+		}
 	}
 	var err error
 	if a.c, err = ask[cast](a, "/hire", hiring{Purchases: sold, Crowd: p.crowd}); err != nil {
@@ -338,6 +351,7 @@ func (a *arena) play(p killPoint, seed uint64) map[string]int {
 	a.story = tellStory(a.rnd, a.c, sold)
 	a.killSometime(p)
 	for _, s := range a.story.scenes {
+		s.work.AtOnce = p.atOnce
 		a.enact(p, s)
 	}
 	a.finish(p)
@@ -352,8 +366,8 @@ func (a *arena) retire(p killPoint) map[string]int {
 	if _, err := ask[struct{}](a, "/open", opening{}); err != nil {
 		a.bury()
 	} else if p.soon > 0 || p.name == anyMoment {
-		a.victim.kill()
-		a.victim = nil
+		a.bury()
+		a.kills--
 	}
 	if a.timer != nil {
 		a.timer.Stop()
@@ -437,11 +451,12 @@ func (a *arena) live() {
 	}
 }
 
-// bury waits until the victim is gone, which must have been killed.
+// bury waits until the victim is gone. It has nothing to say unless it died of
+// something else.
 func (a *arena) bury() {
 	a.victim.kill()
 	if a.victim.stderr.Len() > 0 {
-		a.t.Fatalf("the victim said: %s", &a.victim.stderr)
+		a.t.Errorf("the victim said: %s", &a.victim.stderr)
 	}
 	a.victim = nil
 	a.kills++
@@ -459,8 +474,10 @@ func (a *arena) revive(p killPoint) {
 		a.set(p)
 	}
 	a.live()
-	if v, err := ask[core.Verification](a, "/verify", nil); err != nil || !v.OK {
-		a.t.Errorf("verify after a kill: %v, %+v", err, v.Violations)
+	if p.crowd == 0 { // else it takes long, and once at the end must do
+		if v, err := ask[core.Verification](a, "/verify", nil); err != nil || !v.OK {
+			a.t.Errorf("verify after a kill: %v, %+v", err, v.Violations)
+		}
 	}
 	if !last {
 		a.killSometime(p)
@@ -470,7 +487,7 @@ func (a *arena) revive(p killPoint) {
 // killSometime kills the victim in a while, if that is the point.
 func (a *arena) killSometime(p killPoint) {
 	if p.name == anyMoment {
-		a.timer = time.AfterFunc(time.Duration(a.rnd.Int64N(int64(a.known.took))), a.victim.kill)
+		a.timer = time.AfterFunc(time.Duration(a.rnd.Int64N(int64(a.known.took/3))), a.victim.kill)
 	}
 }
 

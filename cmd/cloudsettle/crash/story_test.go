@@ -2,8 +2,10 @@ package crash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/govalues/decimal"
@@ -88,8 +90,9 @@ type part struct {
 const (
 	faceEach   = 2 * money.Unit // of each of three vouchers and cards
 	firstCash  = 5 * money.Unit
-	laterTopUp = 4 * money.Unit
-	walletHas  = 3*faceEach + firstCash + laterTopUp
+	laterTopUp = 1 * money.Unit
+	laterOnes  = 4
+	walletHas  = 3*faceEach + firstCash + laterOnes*laterTopUp
 )
 
 // hire makes accounts, funds, workspaces, bindings and the first prices.
@@ -115,12 +118,10 @@ func hire(ctx context.Context, svc *core.Service, in hiring) (cast, error) {
 			return c, err
 		}
 	}
-	for range ownWallet {
-		if err := c.add(ctx, svc, part{Site: "cn1"}, c.Wallet, workspace.Settlement{Method: workspace.ByBillingAccount}); err != nil {
-			return c, err
-		}
+	for n := range ownWallet + in.Crowd {
+		c.Parts = append(c.Parts, part{ID: workspace.ID(svc.NewID("ws")), Site: "cn1", Crowd: n >= ownWallet})
 	}
-	return c, c.gather(ctx, svc, in.Crowd)
+	return c, c.bind(ctx, svc)
 }
 
 func fund(ctx context.Context, svc *core.Service, id account.ID) error {
@@ -140,7 +141,7 @@ func topUp(ctx context.Context, svc *core.Service, id account.ID, m money.Micros
 	return err
 }
 
-// join claims what was bought and binds workspaces to it.
+// join claims what was bought, for workspaces that settle through it.
 func (c *cast) join(ctx context.Context, svc *core.Service, p purchase) error {
 	sub, err := core.InView(ctx, svc.Store, func(ctx context.Context, tx core.ReadTx) (marketplace.Subscription, error) {
 		return tx.SubscriptionByName(ctx, marketplace.ListingID(p.Listing), p.Name)
@@ -148,50 +149,29 @@ func (c *cast) join(ctx context.Context, svc *core.Service, p purchase) error {
 	if err != nil {
 		return err
 	}
-	if _, err := svc.Claim(ctx, sub.Account, c.Cloud); err != nil {
-		return err
-	}
 	c.Subscriptions[p.Name] = sub.ID
 	for range perPurchase {
-		s := workspace.Settlement{Method: workspace.ByCloudAccount, Subscription: sub.ID}
-		if err := c.add(ctx, svc, part{Site: siteOf[p.Listing], Purchase: p.Name}, c.Cloud, s); err != nil {
-			return err
-		}
+		c.Parts = append(c.Parts, part{ID: workspace.ID(svc.NewID("ws")), Site: siteOf[p.Listing], Purchase: p.Name})
 	}
-	return nil
-}
-
-func (c *cast) add(ctx context.Context, svc *core.Service, p part, payer account.ID, s workspace.Settlement) error {
-	w, err := svc.CreateWorkspace(ctx, core.Request{}, workspace.Workspace{
-		Name: fmt.Sprintf("workspace %d", len(c.Parts)), Site: p.Site, OwnerEmail: "dev@example.com",
-	})
-	if err != nil {
-		return err
-	}
-	p.ID = w.ID
-	c.Parts = append(c.Parts, p)
-	_, err = svc.Bind(ctx, core.Request{}, core.Want{Workspace: w.ID, BillingAccount: payer, Settlement: s})
+	_, err = svc.Claim(ctx, sub.Account, c.Cloud)
 	return err
 }
 
-// gather adds a crowd in one transaction: one by one it would take too long.
-func (c *cast) gather(ctx context.Context, svc *core.Service, n int) error {
-	var crowd []part
-	for range n {
-		crowd = append(crowd, part{ID: workspace.ID(svc.NewID("ws")), Site: "cn1", Crowd: true})
-	}
-	c.Parts = append(c.Parts, crowd...)
+// bind makes all workspaces in one transaction: one by one, a crowd would take
+// longer than everything that follows.
+func (c *cast) bind(ctx context.Context, svc *core.Service) error {
 	return svc.Store.Update(ctx, func(ctx context.Context, tx core.Tx) error {
-		for _, p := range crowd {
-			err := tx.PutWorkspace(ctx, workspace.Workspace{ID: p.ID, Name: "one of many", Site: p.Site, OwnerEmail: "dev@example.com", CreatedAt: svc.Now()})
-			if err != nil {
-				return err
-			}
-			err = tx.Bind(ctx, workspace.Binding{
-				ID: workspace.BindingID("bnd_" + string(p.ID)), Workspace: p.ID, BillingAccount: c.Wallet, From: svc.Now(),
+		for _, p := range c.Parts {
+			b := workspace.Binding{
+				ID: workspace.BindingID(svc.NewID("bnd")), Workspace: p.ID, BillingAccount: c.Wallet, From: svc.Now(),
 				Settlement: workspace.Settlement{Method: workspace.ByBillingAccount}, Cause: workspace.Chosen,
-			})
-			if err != nil {
+			}
+			if p.Purchase != "" {
+				b.BillingAccount = c.Cloud
+				b.Settlement = workspace.Settlement{Method: workspace.ByCloudAccount, Subscription: c.Subscriptions[p.Purchase]}
+			}
+			w := workspace.Workspace{ID: p.ID, Name: "workspace", Site: p.Site, OwnerEmail: "dev@example.com", CreatedAt: svc.Now()}
+			if err := errors.Join(tx.PutWorkspace(ctx, w), tx.Bind(ctx, b)); err != nil {
 				return err
 			}
 		}
@@ -238,6 +218,7 @@ type work struct {
 	Do      string // "usage", "prices", "top-up" or "round"
 	Account account.ID
 	Samples []core.UsageSample
+	AtOnce  bool // a round does everything at the same time, and then again
 }
 
 // state says what is left to do after some work.
@@ -256,13 +237,11 @@ func do(ctx context.Context, svc *core.Service, in work) (state, error) {
 	case "prices":
 		err = addPrices(ctx, svc, "second")
 	case "top-up":
-		err = topUp(ctx, svc, in.Account, laterTopUp, "later")
-	case "round": // what Run does by itself, in one of the orders that it may take
-		for _, step := range []func(context.Context) error{svc.SettleDue, svc.RunTasks, svc.Flush} {
-			if err = step(ctx); err != nil {
-				break
-			}
+		for n := range laterOnes {
+			err = errors.Join(err, topUp(ctx, svc, in.Account, laterTopUp, fmt.Sprint("later ", n)))
 		}
+	case "round":
+		err = round(ctx, svc, in.AtOnce)
 	default:
 		err = fmt.Errorf("do what? %q", in.Do)
 	}
@@ -270,6 +249,27 @@ func do(ctx context.Context, svc *core.Service, in work) (state, error) {
 		return state{}, err
 	}
 	return core.InView(ctx, svc.Store, func(ctx context.Context, tx core.ReadTx) (state, error) { return look(ctx, svc, tx) })
+}
+
+// round does what Run does by itself.
+func round(ctx context.Context, svc *core.Service, atOnce bool) error {
+	steps := []func(context.Context) error{svc.SettleDue, svc.RunTasks, svc.Flush}
+	if atOnce {
+		var wg sync.WaitGroup
+		errs := make([]error, len(steps))
+		for i, step := range steps {
+			wg.Go(func() { errs[i] = step(ctx) })
+		}
+		if wg.Wait(); errors.Join(errs...) != nil {
+			return errors.Join(errs...)
+		}
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // look finds what is left to do, but for what waits for a person.
@@ -350,32 +350,32 @@ func tellStory(rnd *rand.Rand, c cast, sold []purchase) *story {
 	then := func(at, stage string, w work) {
 		s.scenes = append(s.scenes, scene{at: moment(at), stage: stage, work: w})
 	}
-	round := work{Do: "round"}
+	all := work{Do: "round"}
 
 	use("10-30 11:00", func(p part) bool { return p.Crowd }, false, "10-30 08:00")
 	use("10-30 12:00", everybody, false, "10-30 08:00", "10-30 11:00")
 	then("10-30 12:05", "", work{Do: "prices"})
-	then("10-30 17:00", "", round)
-	then("10-31 00:45", "", round)
+	then("10-30 17:00", "", all)
+	then("10-31 00:45", "", all)
 	use("10-31 06:00", everybody, false, "10-31 02:00", "10-31 05:00", "10-30 09:00") // the last one is late
 	then("10-31 06:10", "", work{Do: "top-up", Account: c.Wallet})
-	then("10-31 17:00", "", round)
-	then("11-01 00:45", "", round)
+	then("10-31 17:00", "", all)
+	then("11-01 00:45", "", all)
 	use("11-01 10:00", everybody, false, "11-01 06:00", "11-01 09:00")
 	for _, p := range sold {
 		if p.ends {
 			s.scenes = append(s.scenes, scene{at: moment("11-01 10:20"), stage: finalStage, tell: &p, event: ending[p.Listing]})
 		}
 	}
-	then("11-01 10:21", finalStage, round)
+	then("11-01 10:21", finalStage, all)
 	use("11-01 12:00", goesOn, false, "11-01 10:00", "11-01 11:00")
 	use("11-01 12:10", moved, true, "11-01 11:00") // after the last bill of its day
-	then("11-01 17:00", "", round)
-	then("11-02 00:45", "", round)
+	then("11-01 17:00", "", all)
+	then("11-02 00:45", "", all)
 	use("11-02 06:00", goesOn, false, "11-02 01:00", "10-31 07:00") // late, too
 	use("11-02 06:10", moved, true, "11-02 05:00")
-	then("11-02 17:00", "", round)
-	then("11-03 00:45", "", round) // closes October
+	then("11-02 17:00", "", all)
+	then("11-03 00:45", "", all) // closes October
 	return s
 }
 

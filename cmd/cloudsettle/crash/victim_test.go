@@ -244,7 +244,7 @@ func serveVictim(config []byte) error {
 		os.Exit(0)
 	}()
 	fmt.Println("http://" + ln.Addr().String())
-	return webhooks.NewServer(v.routes(markets), slog.New(slog.DiscardHandler)).Serve(ln)
+	return webhooks.NewServer(v.routes(markets), slog.New(slog.NewTextHandler(os.Stderr, nil))).Serve(ln) // it logs panics
 }
 
 func (v *victim) clock() time.Time { return time.Unix(0, v.now.Load()).UTC() }
