@@ -57,11 +57,10 @@ func (s *Service) ReportUsage(ctx context.Context, samples []UsageSample) (Usage
 		return in.report, err
 	}
 	late, err := in.append(ctx, in.entries)
-	if err != nil || len(late) == 0 {
-		return in.report, err
-	}
 	in.report.Late += len(late)
-	_, err = in.append(ctx, late)
+	for len(late) > 0 && err == nil {
+		late, err = in.append(ctx, late) // each time to a later day; soon one is open
+	}
 	return in.report, err
 }
 
@@ -142,7 +141,8 @@ func (in *intake) wrong(x *UsageSample, site *workspace.Site) (code, detail stri
 }
 
 // append stores entries and counts what became of them. It returns those that
-// came late, moved to the day that is open at their site now.
+// came late, moved to the day that it is at their site now, or to the next one
+// if that is sealed too: the end of a subscription bills a day before it is over.
 func (in *intake) append(ctx context.Context, entries []usage.Entry) ([]usage.Entry, error) {
 	verdicts, err := in.Store.AppendUsage(ctx, entries)
 	if err != nil {
@@ -159,7 +159,7 @@ func (in *intake) append(ctx context.Context, entries []usage.Entry) ([]usage.En
 			in.report.Replaced++
 		case usage.Late:
 			e := entries[i]
-			e.Day = usage.DayOf(in.now, in.sites[e.Workspace].Zone)
+			e.Day = max(e.Day+1, usage.DayOf(in.now, in.sites[e.Workspace].Zone))
 			late = append(late, e)
 		}
 	}

@@ -51,14 +51,18 @@ func (s *Service) sealTask(id marketplace.SubscriptionID, until, due time.Time) 
 	return Task{ID: "task_seal_" + string(id), Kind: taskSeal, DueAt: due, CreatedAt: s.Now(), Payload: payload}, err
 }
 
-// seal makes the record of what a subscription owes in whole units.
+// seal makes the record of what a subscription owes in whole units, and removes
+// the task: charges of another transaction promise again.
 func (s *Service) seal(ctx context.Context, t Task) error {
 	var p sealing
 	if err := json.Unmarshal(t.Payload, &p); err != nil {
 		return err
 	}
 	id := metering.RecordID(s.NewID("mr"))
-	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+	err := s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		if err := tx.DeleteTask(ctx, t.ID); err != nil {
+			return err
+		}
 		acc, err := tx.MeterAccount(ctx, p.Subscription)
 		if err != nil {
 			return err
@@ -83,6 +87,10 @@ func (s *Service) seal(ctx context.Context, t Task) error {
 		}
 		return s.sealUnits(ctx, tx, m, acc, sub, metering.Record{ID: id, Units: units}, p.Until)
 	})
+	if err != nil {
+		return err
+	}
+	return errRemoved
 }
 
 // errNoPeriod says that there is no period to report under now.

@@ -162,10 +162,10 @@ func (s *Service) doRun(ctx context.Context, run SettlementRun, early bool) (Day
 	return s.SettleDay(ctx, day, SettleOptions{Early: early && s.Dev})
 }
 
-// settleDue settles, oldest first, the days that are over, and closes the last
+// SettleDue settles, oldest first, the days that are over, and closes the last
 // month once its day has come. What is due is state in the store: after any
-// downtime it catches up.
-func (s *Service) settleDue(ctx context.Context) error {
+// downtime it catches up. Run does this by itself; only one may run at a time.
+func (s *Service) SettleDue(ctx context.Context) error {
 	now := s.Now()
 	today := usage.DayOf(now, time.UTC)
 	days, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) {

@@ -40,7 +40,7 @@ func (s *Service) Run(ctx context.Context) {
 	every(taskPoll, s.RunTasks)
 	every(rejectFlush, s.FlushRejections)
 	every(taskPoll, s.RunSettlements)
-	every(settleEvery, s.settleDue)
+	every(settleEvery, s.SettleDue)
 	every(reportEvery, s.Flush)
 	every(sweepEvery, s.sweep)
 	for _, m := range s.Marketplaces {
@@ -128,11 +128,19 @@ func (s *Service) taskDue(ctx context.Context, kind string) (bool, error) {
 	})
 }
 
+// errRemoved says that work removed its task in the transaction of its effect.
+// Tasks with an identifier that is used again must: what was promised after
+// that transaction is another task, which nobody may remove unseen.
+var errRemoved = errors.New("the task is done and removed")
+
 // work does one task and removes it, or puts it back for later.
 func (s *Service) work(ctx context.Context, t Task, within time.Duration, do func(context.Context, Task) error) error {
 	run, cancel := context.WithTimeout(ctx, within)
 	err := do(run, t)
 	cancel()
+	if errors.Is(err, errRemoved) {
+		return nil
+	}
 	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
 		if err == nil {
 			return tx.DeleteTask(ctx, t.ID)
