@@ -144,10 +144,15 @@ type mortalTx struct {
 	did map[string]bool
 }
 
-func (t *mortalTx) AddDailyBill(ctx context.Context, b settlement.DailyBill) error {
-	t.did["bills"] = true
-	t.pass("between two bills")
-	return t.Tx.AddDailyBill(ctx, b)
+func (t *mortalTx) AddDailyBill(ctx context.Context, bills ...settlement.DailyBill) error {
+	for _, b := range bills {
+		t.did["bills"] = true
+		t.pass("between two bills")
+		if err := t.Tx.AddDailyBill(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *mortalTx) PutMeterRecord(ctx context.Context, r metering.Record) error {
@@ -162,11 +167,13 @@ func (t *mortalTx) PutMeterRecord(ctx context.Context, r metering.Record) error 
 	return t.Tx.PutMeterRecord(ctx, r)
 }
 
-func (t *mortalTx) AppendLedger(ctx context.Context, l ledger.Transaction, h ledger.Head) error {
-	if l.Kind == ledger.Adjustment {
-		t.did["a top-up"] = true
+func (t *mortalTx) AppendLedger(ctx context.Context, books ...ledger.Book) error {
+	for _, b := range books {
+		if b.Added[0].Kind == ledger.Adjustment {
+			t.did["a top-up"] = true
+		}
 	}
-	return t.Tx.AppendLedger(ctx, l, h)
+	return t.Tx.AppendLedger(ctx, books...)
 }
 
 func (t *mortalTx) AddPriceBook(ctx context.Context, b pricing.Book) error {
