@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
@@ -39,25 +38,10 @@ func (s *Service) PreviewRun(ctx context.Context, kind, period string, early boo
 
 // previewMonth returns the monthly bills that are not made yet.
 func (s *Service) previewMonth(ctx context.Context, m usage.Month) ([]settlement.MonthlyBill, error) {
-	payers, err := s.payers(ctx, m)
-	if err != nil {
-		return nil, err
-	}
 	var out []settlement.MonthlyBill
-	for k := range payers {
-		err := s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
-			if _, err := tx.MonthlyBill(ctx, k.id, m, k.currency); !errors.Is(err, ErrNotFound) {
-				return err
-			}
-			b, err := consolidate(ctx, tx, k.id, m, k.currency, s.Now())
-			if err == nil {
-				out = append(out, b)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	err := s.prepareMonth(ctx, m, func(bills []settlement.MonthlyBill) error {
+		out = append(out, bills...)
+		return nil
+	})
+	return out, err
 }
