@@ -35,6 +35,9 @@ func (s *Service) IssueNote(ctx context.Context, r Request, n NewNote) (settleme
 	if n.Amount.Micros <= 0 {
 		return settlement.Note{}, Invalid("invalid_amount", "the amount must be above zero; kind says which way it goes")
 	}
+	if through := n.Settlement.Subscription != ""; through != (n.Settlement.Method == workspace.ByCloudAccount) {
+		return settlement.Note{}, Invalid("invalid_settlement", "a subscription is named for a cloud account's settlement, and only for it")
+	}
 	note := settlement.Note{
 		ID: settlement.NoteID(s.NewID("cn")), Bill: n.Bill, Currency: n.Amount.Currency, Settlement: n.Settlement,
 		Total: n.Amount.Micros, Reason: n.Reason, By: r.Actor.Name, IssuedAt: s.Now(),

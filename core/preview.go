@@ -10,7 +10,7 @@ import (
 // Preview is what a settlement run would make.
 type Preview struct {
 	Daily   []settlement.DailyBill // not deducted: that is decided when they are made
-	Monthly []settlement.MonthlyBill
+	Monthly []BillView
 	Waiting int
 }
 
@@ -37,11 +37,15 @@ func (s *Service) PreviewRun(ctx context.Context, kind, period string, early boo
 }
 
 // previewMonth returns the monthly bills that are not made yet.
-func (s *Service) previewMonth(ctx context.Context, m usage.Month) ([]settlement.MonthlyBill, error) {
-	var out []settlement.MonthlyBill
+func (s *Service) previewMonth(ctx context.Context, m usage.Month) ([]BillView, error) {
+	var out []BillView
 	err := s.prepareMonth(ctx, m, func(bills []settlement.MonthlyBill) error {
-		out = append(out, bills...)
-		return nil
+		views, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]BillView, error) {
+			books := statements{Service: s, tx: tx}
+			return books.stand(ctx, bills)
+		})
+		out = append(out, views...)
+		return err
 	})
 	return out, err
 }

@@ -111,6 +111,6 @@ func writeSome(ctx context.Context, tx core.Tx) error {
 		tx.AddDailyBill(ctx, settlement.DailyBill{
 			ID: settlement.DailyBillID("ws_1", 1), Workspace: "ws_1", Day: 1, BillingAccount: "ba_1",
 		}),
-		tx.AddNote(ctx, settlement.Note{ID: "cn_1", BillingAccount: "ba_1"}),
+		tx.AddNote(ctx, settlement.Note{ID: "cn_1", BillingAccount: "ba_1", Currency: "CNY"}),
 		tx.PutMeterRecord(ctx, metering.Record{ID: "mr_1", Subscription: "sub_1", Dimension: "fee", Status: metering.Sealed}))
 }
