@@ -60,6 +60,11 @@ func (s *Service) issueNote(ctx context.Context, tx Tx, n settlement.Note) (sett
 	if err != nil {
 		return n, err
 	}
+	// The head of the book comes first: whoever has it, has the account's notes.
+	h, err := tx.LedgerHead(ctx, n.BillingAccount, n.Currency)
+	if err != nil {
+		return n, err
+	}
 	balances, err := x.balances(ctx, c, n.BillingAccount)
 	if err != nil {
 		return n, err
@@ -73,10 +78,6 @@ func (s *Service) issueNote(ctx context.Context, tx Tx, n settlement.Note) (sett
 		if err := b.Allows(n.Total, n.Settlement); err != nil {
 			return n, noteFault(err)
 		}
-	}
-	h, err := tx.LedgerHead(ctx, n.BillingAccount, n.Currency)
-	if err != nil {
-		return n, err
 	}
 	if err := n.Pay(h); err != nil {
 		return n, ledgerFault(err)

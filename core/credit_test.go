@@ -218,3 +218,30 @@ func TestVerifyFindsForgedBills(t *testing.T) {
 		}
 	}
 }
+
+// TestNotesAtOnce: whoever credits a bill at the same time, it is not credited
+// more than it came to.
+func TestNotesAtOnce(t *testing.T) {
+	t.Parallel()
+	x := newTill(t)
+	ws := x.payg()
+	x.adjust("100")
+	d := x.billed(ws, "2026-11-25", "4") // 6.00
+	codes := make(chan string, 10)
+	for range cap(codes) {
+		go func() {
+			_, err := x.IssueNote(t.Context(), core.Request{}, core.NewNote{
+				Bill: d.ID, Reason: "agreed", Amount: money.Amount{Micros: money.Unit, Currency: "CNY"},
+			})
+			codes <- code(err)
+		}()
+	}
+	got := map[string]int{}
+	for range cap(codes) {
+		got[<-codes]++
+	}
+	if got["ok"] != 6 || got["exceeds_bill"] != 4 || x.balance(ledger.Cash) != "100.000000" {
+		t.Errorf("%v, cash %s, want six notes and all of it back", got, x.balance(ledger.Cash))
+	}
+	x.sound()
+}

@@ -92,6 +92,10 @@ func (s *Service) issue(ctx context.Context, bills []settlement.MonthlyBill) (in
 		made := 0
 		books := statements{Service: s, tx: tx}
 		for _, b := range bills {
+			// The head of the book comes first: whoever has it, has the bills.
+			if _, err := tx.LedgerHead(ctx, b.BillingAccount, b.Currency); err != nil {
+				return 0, err
+			}
 			last, _, err := books.last(ctx, b.BillingAccount, b.Currency)
 			if err != nil {
 				return 0, err
