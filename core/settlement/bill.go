@@ -2,9 +2,9 @@
 // them: vouchers, cards, cash, a cloud account, and what stays owed.
 //
 // Owns: daily and monthly bills and the notes that correct them, the order of
-// deduction, how a bill stands, rounding of what a
-// wallet is charged. Does not own: prices and lines (core/rating), balances
-// (core/ledger), what a marketplace is told (core/metering).
+// deduction, how a bill stands, rounding of what a wallet is charged. Does not
+// own: prices and lines (core/rating), balances (core/ledger), what a
+// marketplace is told (core/metering).
 package settlement
 
 import (
