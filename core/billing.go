@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"cloudsettle/core/account"
 	"cloudsettle/core/ledger"
@@ -57,45 +56,6 @@ func (s *Service) DailyBillsOf(ctx context.Context, who Actor, id account.ID, fr
 	}
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[settlement.DailyBill], error) {
 		return listed(tx.DailyBillsFor(ctx, id, from, to, more(p)), p, func(b settlement.DailyBill) string { return string(b.ID) })
-	})
-}
-
-// MonthlyBill returns one monthly bill that the actor may see.
-func (s *Service) MonthlyBill(ctx context.Context, who Actor, id settlement.BillID) (settlement.MonthlyBill, error) {
-	month, rest, _ := strings.Cut(strings.TrimPrefix(string(id), "mb_"), "_")
-	at := strings.LastIndexByte(rest, '_')
-	m, err := usage.ParseMonth(month)
-	if err != nil || at < 0 {
-		return settlement.MonthlyBill{}, NotFound("bill", string(id))
-	}
-	owner, currency := account.ID(rest[:at]), money.Currency(rest[at+1:])
-	if settlement.MonthlyBillID(owner, m, currency) != id || !who.May(owner) {
-		return settlement.MonthlyBill{}, NotFound("bill", string(id))
-	}
-	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (settlement.MonthlyBill, error) {
-		b, err := tx.MonthlyBill(ctx, owner, m, currency)
-		return orNotFound(b, err, "bill", string(id))
-	})
-}
-
-// MonthlyBillsIn lists the monthly bills of one month, of one account if id is
-// not empty; an account's own key sees its own.
-func (s *Service) MonthlyBillsIn(ctx context.Context, who Actor, id account.ID, m usage.Month, p Page) (List[settlement.MonthlyBill], error) {
-	if who.Role == RoleAccount {
-		id = who.BillingAccount
-	}
-	if p.After == "" { // before the first bill of the month
-		p.After = string(settlement.MonthlyBillID("", m, ""))
-	}
-	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[settlement.MonthlyBill], error) {
-		seq := func(yield func(settlement.MonthlyBill, error) bool) {
-			for b, err := range tx.MonthlyBills(ctx, id, more(p)) {
-				if err == nil && b.Month != m || !yield(b, err) {
-					return
-				}
-			}
-		}
-		return listed(seq, p, func(b settlement.MonthlyBill) string { return string(b.ID) })
 	})
 }
 

@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -19,7 +18,7 @@ type Preview struct {
 	Count   int            // of bills
 	Totals  []money.Amount // of all bills, by currency
 	Daily   []settlement.DailyBill
-	Monthly []settlement.MonthlyBill
+	Monthly []BillView
 	// Changes are what would become of balances. Of all lists there are the
 	// first MaxPage.
 	Changes []Change
@@ -119,27 +118,19 @@ func (t *till) changes() []Change {
 // previewMonth returns the monthly bills that are not made yet.
 func (s *Service) previewMonth(ctx context.Context, m usage.Month) (Preview, error) {
 	var out Preview
-	payers, err := s.payers(ctx, m)
-	if err != nil {
-		return out, err
-	}
-	for k := range payers {
-		err := s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
-			if _, err := tx.MonthlyBill(ctx, k.id, m, k.currency); !errors.Is(err, ErrNotFound) {
+	err := s.prepareMonth(ctx, m, func(bills []settlement.MonthlyBill) error {
+		for _, b := range bills {
+			if err := out.count(b.Total, b.Currency); err != nil {
 				return err
 			}
-			b, err := consolidate(ctx, tx, k.id, m, k.currency, s.Now())
-			if err != nil {
-				return err
-			}
-			if len(out.Monthly) < MaxPage {
-				out.Monthly = append(out.Monthly, b)
-			}
-			return out.count(b.Total, b.Currency)
-		})
-		if err != nil {
-			return out, err
 		}
-	}
-	return out, nil
+		shown := bills[:min(len(bills), MaxPage-len(out.Monthly))]
+		views, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]BillView, error) {
+			books := statements{Service: s, tx: tx}
+			return books.stand(ctx, shown)
+		})
+		out.Monthly = append(out.Monthly, views...)
+		return err
+	})
+	return out, err
 }

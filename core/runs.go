@@ -4,10 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"time"
 
-	"cloudsettle/core/account"
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
@@ -21,11 +20,11 @@ const (
 
 // When periods are closed by themselves.
 const (
-	taskSettle   = "settle"
-	settleLease  = 10 * time.Minute // a run that is still going is safe to run beside
-	settleEvery  = time.Minute
-	settleAgain  = 10 * time.Minute // how soon a day with waiting usage is looked at again
-	monthlyAfter = 3                // day of the next month on which a month is closed
+	taskSettle  = "settle"
+	settleLease = 10 * time.Minute // a run that is still going is safe to run beside
+	settleEvery = time.Minute
+	settleAgain = 10 * time.Minute // how soon a day with waiting usage is looked at again
+	settleOld   = 24 * time.Hour   // likewise for days that are long over
 )
 
 // settleJob is the payload of a task that runs a settlement.
@@ -67,7 +66,10 @@ func (s *Service) checkPeriod(kind, period string, early bool) error {
 		if err != nil {
 			return Invalid("invalid_period", "period must be a month such as 2026-11")
 		}
-		_, to := m.Days()
+		from, to := m.Days()
+		if !s.begun(from) { // its bill would swallow the days to come
+			return Conflict("period_not_over", "%s has not begun at any site", period)
+		}
 		last = to - 1
 	default:
 		return Invalid("invalid_kind", "kind must be daily or monthly")
@@ -75,12 +77,18 @@ func (s *Service) checkPeriod(kind, period string, early bool) error {
 	if early && s.Dev {
 		return nil
 	}
-	for _, site := range s.Sites {
-		if _, end := last.Bounds(site.Zone); !s.Now().Before(end) {
-			return nil
-		}
+	if s.begun(last + 1) {
+		return nil
 	}
 	return Conflict("period_not_over", "%s is not over at any site", period)
+}
+
+// begun reports whether a day has begun at any site.
+func (s *Service) begun(day usage.Day) bool {
+	return slices.ContainsFunc(s.Sites, func(site workspace.Site) bool {
+		from, _ := day.Bounds(site.Zone)
+		return !s.Now().Before(from)
+	})
 }
 
 // SettlementRun returns one run.
@@ -162,20 +170,24 @@ func (s *Service) doRun(ctx context.Context, run SettlementRun, early bool) (Day
 	return s.SettleDay(ctx, day, SettleOptions{Early: early && s.Dev})
 }
 
-// SettleDue settles, oldest first, the days that are over, and closes the last
-// month once its day has come. What is due is state in the store: after any
+// SettleDue settles, oldest first, the days that are over, and then closes the
+// months whose day has come. What is due is state in the store: after any
 // downtime it catches up. Run does this by itself; only one may run at a time.
 func (s *Service) SettleDue(ctx context.Context) error {
 	now := s.Now()
 	today := usage.DayOf(now, time.UTC)
 	days, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) {
-		return collect(tx.UsageDays(ctx, today-2*lateDays, today+1))
+		return collect(tx.UsageDays(ctx, 0, today+1))
 	})
 	if err != nil {
 		return err
 	}
 	for _, day := range days {
-		if now.Before(s.lookedAt[day].Add(settleAgain)) {
+		again := settleAgain
+		if day < today-2*lateDays { // nothing is reported for it any more
+			again = settleOld
+		}
+		if now.Before(s.lookedAt[day].Add(again)) {
 			continue
 		}
 		out, err := s.SettleDay(ctx, day, SettleOptions{})
@@ -187,28 +199,7 @@ func (s *Service) SettleDue(ctx context.Context) error {
 		}
 		s.lookedAt[day] = now
 	}
-	if now.Day() < monthlyAfter {
-		return nil
-	}
-	return s.closeDue(ctx, (today - usage.Day(now.Day())).Month())
-}
-
-// closeDue closes a month once.
-func (s *Service) closeDue(ctx context.Context, m usage.Month) error {
-	name := "closed/" + m.String()
-	done, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (bool, error) {
-		_, err := tx.Setting(ctx, name)
-		return err == nil, nil
-	})
-	if err != nil || done {
-		return err
-	}
-	if _, err := s.CloseMonth(ctx, m); err != nil {
-		return fmt.Errorf("close %s: %w", m, err)
-	}
-	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		return tx.PutSetting(ctx, name, s.Now().Format(time.RFC3339))
-	})
+	return s.closeDue(ctx)
 }
 
 // BillFilter narrows a list of daily bills.
@@ -245,15 +236,5 @@ func (s *Service) DailyBills(ctx context.Context, who Actor, f BillFilter) ([]se
 func (s *Service) DailyBillsOn(ctx context.Context, day usage.Day, p Page) (List[settlement.DailyBill], error) {
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[settlement.DailyBill], error) {
 		return listed(tx.DailyBillsOn(ctx, day, more(p)), p, func(b settlement.DailyBill) string { return string(b.Workspace) })
-	})
-}
-
-// MonthlyBills lists the monthly bills of an account, or of all for operators.
-func (s *Service) MonthlyBills(ctx context.Context, who Actor, id account.ID, p Page) (List[settlement.MonthlyBill], error) {
-	if who.Role == RoleAccount {
-		id = who.BillingAccount
-	}
-	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (List[settlement.MonthlyBill], error) {
-		return listed(tx.MonthlyBills(ctx, id, more(p)), p, func(b settlement.MonthlyBill) string { return string(b.ID) })
 	})
 }

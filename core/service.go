@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -25,6 +26,12 @@ type Config struct {
 	Dev bool
 	// Brand is shown to buyers.
 	Brand string
+	// MonthlyCloseDay is the day of a month on which the month before is closed,
+	// 1 to 28; 0 is DefaultCloseDay.
+	MonthlyCloseDay int
+	// PaymentDays is how long after it was issued a monthly bill must be paid; 0
+	// is DefaultPaymentDays.
+	PaymentDays int
 	// LocalSecret, if not empty, is an operator's API key that is not stored:
 	// for programs that have opened the store themselves.
 	LocalSecret string
@@ -44,6 +51,8 @@ type Service struct {
 
 // NewService returns a service. Run must be running for tasks to be done.
 func NewService(c Config) *Service {
+	c.MonthlyCloseDay = cmp.Or(c.MonthlyCloseDay, DefaultCloseDay)
+	c.PaymentDays = cmp.Or(c.PaymentDays, DefaultPaymentDays)
 	s := &Service{
 		Config:  c,
 		markets: make(map[marketplace.ListingID]Marketplace, len(c.Marketplaces)),

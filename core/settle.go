@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"cloudsettle/core/account"
 	"cloudsettle/core/money"
 	"cloudsettle/core/pricing"
 	"cloudsettle/core/rating"
@@ -351,79 +350,4 @@ func (p *preparation) split(samples []usage.Sample, site workspace.Site) (own []
 		}
 	}
 	return own, late
-}
-
-// CloseMonth makes the monthly bills of all accounts that have daily bills in
-// a month. Closing it again makes none that are there.
-func (s *Service) CloseMonth(ctx context.Context, m usage.Month) (int, error) {
-	payers, err := s.payers(ctx, m)
-	if err != nil {
-		return 0, err
-	}
-	made := 0
-	for k := range payers {
-		ok, err := s.closeMonth(ctx, k.id, m, k.currency)
-		if err != nil {
-			return made, fmt.Errorf("close %s of %s: %w", m, k.id, err)
-		}
-		if ok {
-			made++
-		}
-	}
-	return made, nil
-}
-
-// payer is who gets one monthly bill.
-type payer struct {
-	id       account.ID
-	currency money.Currency
-}
-
-// payers returns who has daily bills in a month. Each day is read on a snapshot
-// of its own, so that none is held for long.
-func (s *Service) payers(ctx context.Context, m usage.Month) (map[payer]bool, error) {
-	from, to := m.Days()
-	out := map[payer]bool{}
-	for day := from; day < to; day++ {
-		err := s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
-			for b, err := range tx.DailyBillsOn(ctx, day, Page{}) {
-				if err != nil {
-					return err
-				}
-				out[payer{b.BillingAccount, b.Currency}] = true
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func (s *Service) closeMonth(ctx context.Context, id account.ID, m usage.Month, c money.Currency) (bool, error) {
-	return InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (bool, error) {
-		if _, err := tx.MonthlyBill(ctx, id, m, c); !errors.Is(err, ErrNotFound) {
-			return false, err
-		}
-		b, err := consolidate(ctx, tx, id, m, c, s.Now())
-		if err != nil {
-			return false, err
-		}
-		return true, tx.PutMonthlyBill(ctx, b)
-	})
-}
-
-func consolidate(ctx context.Context, tx ReadTx, id account.ID, m usage.Month, c money.Currency, at time.Time) (settlement.MonthlyBill, error) {
-	from, to := m.Days()
-	var days []settlement.DailyBill
-	for b, err := range tx.DailyBillsFor(ctx, id, from, to, Page{}) {
-		if err != nil {
-			return settlement.MonthlyBill{}, err
-		}
-		if b.Currency == c {
-			days = append(days, b)
-		}
-	}
-	return settlement.Consolidate(id, m, c, days, at)
 }

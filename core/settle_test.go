@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -70,6 +71,8 @@ type till struct {
 	acc   account.ID
 	day   usage.Day
 	start time.Time // of the day at site c1
+	first usage.Day
+	rand  *rand.Rand
 }
 
 func newTill(t *testing.T) *till {
@@ -84,6 +87,7 @@ func newTill(t *testing.T) *till {
 	x := &till{world: w, meter: m, acc: w.account("acme").ID}
 	x.day = usage.DayOf(w.Now(), c.Sites[0].Zone)
 	x.start, _ = x.day.Bounds(c.Sites[0].Zone)
+	x.first = x.day
 	_, err := w.AddPriceBook(t.Context(), core.Request{}, book(t))
 	must(t, err)
 	return x
@@ -418,7 +422,7 @@ func TestMonth(t *testing.T) {
 			t.Errorf("closing made %d bills, %v, want %d", n, err, 1-i)
 		}
 	}
-	list, err := x.MonthlyBills(t.Context(), core.Actor{}, x.acc, core.Page{Limit: 10})
+	list, err := x.MonthlyBills(t.Context(), core.Actor{}, core.BillQuery{Owner: x.acc}, core.Page{Limit: 10})
 	must(t, err)
 	if len(list.Items) != 1 || list.Items[0].Total.String() != "4.500000" || list.Items[0].Status != settlement.Paid {
 		t.Errorf("monthly bills %+v, want one of 4.5, paid", list.Items)

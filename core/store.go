@@ -65,6 +65,7 @@ type ReadTx interface {
 	UsageReader
 	PriceReader
 	BillReader
+	NoteReader
 	LedgerReader
 	MeterReader
 }
@@ -85,6 +86,7 @@ type Tx interface {
 	UsageWriter
 	PriceWriter
 	BillWriter
+	NoteWriter
 	LedgerWriter
 	MeterWriter
 	Claimer

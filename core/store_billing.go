@@ -86,8 +86,23 @@ type BillWriter interface {
 	// AddDailyBill stores bills, which never change. A second one for the same
 	// workspace and day is ErrConflict.
 	AddDailyBill(ctx context.Context, bills ...settlement.DailyBill) error
-	PutMonthlyBill(ctx context.Context, b settlement.MonthlyBill) error
+	// AddMonthlyBill stores a bill, which never changes. A second one for the
+	// same account, month and currency is ErrConflict.
+	AddMonthlyBill(ctx context.Context, b settlement.MonthlyBill) error
 	PutSettlementRun(ctx context.Context, r SettlementRun) error
+}
+
+// NoteReader reads credit and debit notes.
+type NoteReader interface {
+	Note(ctx context.Context, id settlement.NoteID) (settlement.Note, error)
+	// Notes yields notes by id, those of one billing account if id is not empty.
+	Notes(ctx context.Context, id account.ID, p Page) iter.Seq2[settlement.Note, error]
+}
+
+// NoteWriter writes credit and debit notes.
+type NoteWriter interface {
+	// AddNote stores a note, which never changes. A known ID is ErrConflict.
+	AddNote(ctx context.Context, n settlement.Note) error
 }
 
 // LedgerReader reads the books of billing accounts.

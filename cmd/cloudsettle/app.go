@@ -86,6 +86,7 @@ func openApp(ctx context.Context, cfg Config, o appOptions) (*app, error) {
 	a.svc = core.NewService(core.Config{
 		Store: a.store, Marketplaces: markets, Sites: sites, Mailer: a.mailer(), Now: a.now,
 		NewID: a.ids.New, Log: a.log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: o.local, Dev: a.dev != nil,
+		MonthlyCloseDay: cfg.MonthlyCloseDay, PaymentDays: cfg.PaymentDays,
 	})
 	if a.handler, a.admin, err = a.routes(); err != nil {
 		return nil, errors.Join(err, a.store.Close())

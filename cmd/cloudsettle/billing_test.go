@@ -76,15 +76,47 @@ func TestBillingCommands(t *testing.T) {
 	x.says(exitOK, []string{"1 bills", "3.000000 CNY"}, "settle", "monthly", day[:7], "--early", "--dry-run")
 	x.says(exitOK, []string{"done"}, "settle", "monthly", day[:7], "--early")
 	bill := "mb_" + day[:7] + "_" + account + "_CNY"
-	x.says(exitOK, []string{bill, "overdue"}, "bills", "list", "--month", day[:7])
+	x.says(exitOK, []string{bill, "issued"}, "bills", "list", "--month", day[:7])
 	x.says(exitOK, []string{bill, ws, "3.000000"}, "bills", "show", bill)
 	x.says(exitOK, []string{"day,workspace_id", "logs,14d,2000000"}, "-o", "csv", "bills", "export", bill)
 	x.says(exitOK, []string{`"daily_bills":[{`}, "bills", "export", bill)
 	x.says(exitFailed, []string{"404"}, "bills", "export", "mb_none")
+	x.corrects(bill, account, ws, day)
 	x.says(exitOK, []string{"PENDING", "0"}, "meter", "flush")
 	x.says(exitOK, []string{"DEADLINE"}, "meter", "status", "--status", "sealed")
 	x.says(exitFailed, []string{"400"}, "meter", "status", "--status", "odd")
 	x.says(exitOK, []string{"daily_bills", "ledger"}, "verify")
+}
+
+// corrects gives back some of a bill of 3 CNY that is owed, and exports it all.
+func (x *terminal) corrects(bill, account, ws, day string) {
+	x.t.Helper()
+	daily := "db_" + day + "_" + ws
+	x.says(exitOK, []string{"cn_", "credit", "1.000000 CNY", "-1.000000", "agreed"}, "bills", "credit", bill, "1", "--reason", "agreed")
+	x.says(exitOK, []string{"debit", "0.500000 CNY"}, "bills", "credit", daily, "0.5", "--currency", "CNY", "--debit", "--reason", "r", "--wallet")
+	x.says(exitFailed, []string{"--currency"}, "bills", "credit", daily, "1", "--reason", "r")
+	x.says(exitFailed, []string{"409 exceeds_bill"}, "bills", "credit", bill, "2.51", "--reason", "r")
+	x.says(exitFailed, []string{"409 not_charged"}, "bills", "credit", bill, "1", "--reason", "r", "--subscription", "sub_x")
+	x.says(exitUsage, []string{"--reason"}, "bills", "credit", bill, "1")
+	x.says(exitOK, []string{"2.500000", "agreed", "debit"}, "bills", "show", bill)
+	x.says(exitOK, []string{"agreed"}, "bills", "notes", "--billing-account", account)
+	x.says(exitOK, []string{"KIND,AMOUNT"}, "-o", "csv", "bills", "notes", "--bill", daily)
+	month := day[:7]
+	x.says(exitOK, []string{"variant,quantity", "logs,14d,2000000"}, "-o", "csv", "bills", "export", "--month", month)
+	x.says(exitOK, []string{`"day":"` + day}, "bills", "export", "--from", day, "--to", dayAfter(x.t, day), "--of", "daily", "--billing-account", account)
+	x.says(exitOK, []string{bill, "total.amount"}, "-o", "csv", "bills", "export", "--month", month, "--of", "monthly")
+	x.says(exitFailed, []string{"--from and --to"}, "bills", "export")
+	x.says(exitFailed, []string{"2026-10"}, "bills", "export", "--month", "x")
+	x.says(exitFailed, []string{"404"}, "bills", "cloud-account", "ca_none", month)
+}
+
+func dayAfter(t *testing.T, day string) string {
+	t.Helper()
+	at, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.AddDate(0, 0, 1).Format(time.DateOnly)
 }
 
 // importUsage reports one quantity from each kind of file, and then with

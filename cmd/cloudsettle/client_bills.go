@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -14,7 +13,11 @@ import (
 type billCmds struct {
 	List   listBills  `cmd:"" help:"List monthly bills, or with --day daily ones."`
 	Show   showBill   `cmd:"" help:"Show one monthly bill."`
-	Export exportBill `cmd:"" help:"Write a monthly bill with all its daily bills, as JSON or, with -o csv, as CSV."`
+	Export exportBill `cmd:"" help:"Write a monthly bill with all its daily bills, or all bills of a period, as JSON or, with -o csv, as CSV."`
+	Credit creditBill `cmd:"" help:"Give back some of a bill, or with --debit charge more for it. The bill itself stays as it is."`
+	Notes  listNotes  `cmd:"" help:"List credit and debit notes."`
+
+	CloudAccount showCloudBill `cmd:"" help:"Add up what a cloud account was charged in a month, over all sites."`
 }
 
 func billColumns() []column[rest.Bill] {
@@ -24,6 +27,9 @@ func billColumns() []column[rest.Bill] {
 		{"BILLING ACCOUNT", func(b rest.Bill) string { return b.BillingAccountID }},
 		{"STATUS", func(b rest.Bill) string { return string(b.Status) }},
 		{"TOTAL", func(b rest.Bill) string { return money(b.Total) }},
+		{"NET", func(b rest.Bill) string { return b.Net.Amount }},
+		{"DUE", func(b rest.Bill) string { return b.Due.Amount }},
+		{"DUE BY", func(b rest.Bill) string { return when(b.DueAt) }},
 		{"DEDUCTED", func(b rest.Bill) string { return deducted(b.Deductions) }},
 		{"CLOUD CHARGE", func(b rest.Bill) string { return b.CloudCharge.Amount }},
 		{"ARREARS", func(b rest.Bill) string { return b.Arrears.Amount }},
@@ -107,37 +113,21 @@ func (s *showBill) Run(ctx context.Context, c *cli) error {
 		return err
 	}
 	_, _ = fmt.Fprintln(c.out)
-	return printAll(c, b.Workspaces, []column[rest.BillWorkspace]{
+	if err := printAll(c, b.Workspaces, billWorkspaceColumns()); err != nil || len(b.CreditNotes) == 0 {
+		return err
+	}
+	_, _ = fmt.Fprintln(c.out)
+	return printAll(c, b.CreditNotes, noteColumns())
+}
+
+func billWorkspaceColumns() []column[rest.BillWorkspace] {
+	return []column[rest.BillWorkspace]{
 		{"WORKSPACE", func(w rest.BillWorkspace) string { return w.WorkspaceID }},
 		{"SITE", func(w rest.BillWorkspace) string { return w.Site }},
 		{"SETTLED BY", func(w rest.BillWorkspace) string { return text(w.SubscriptionID) }},
+		{"ADJUSTS", func(w rest.BillWorkspace) string { return text(w.AdjustsMonth) }},
 		{"DAYS", func(w rest.BillWorkspace) string { return count(w.Days) }},
 		{"AMOUNT", func(w rest.BillWorkspace) string { return money(w.Amount) }},
-	})
-}
-
-type exportBill struct {
-	ID string `arg:""`
-}
-
-// Run writes a bill as it is received. Half of one is a failure.
-func (e *exportBill) Run(ctx context.Context, c *cli) error {
-	format := rest.ExportBillParamsFormat("json")
-	if c.output == "csv" {
-		format = "csv"
+		{"CLOUD CHARGE", func(w rest.BillWorkspace) string { return w.CloudCharge.Amount }},
 	}
-	resp, err := c.patient.ExportBill(ctx, e.ID, &rest.ExportBillParams{Format: &format})
-	if err != nil {
-		return unreachable(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		if err != nil {
-			return unreachable(err)
-		}
-		return refused(resp, body)
-	}
-	_, err = io.Copy(c.out, resp.Body)
-	return err
 }

@@ -125,20 +125,21 @@ func TestClientCommands(t *testing.T) {
 		}
 	}
 	for line, wants := range map[string][]string{
-		"billing-accounts list":                  {account, "ops@acme.example"},
-		"billing-accounts show " + account:       {account, "CNY"},
-		"cloud-accounts list":                    {cloud, "active", sub, ws},
-		"cloud-accounts show " + cloud:           {cloud, account},
-		"subscriptions list":                     {sub, "s-1"},
-		"subscriptions show " + sub:              {sub, "cloud-main"},
-		"workspaces list":                        {ws, "prod", sub},
-		"workspaces show " + ws:                  {ws, "dev@acme.example"},
-		"bindings list --workspace " + ws:        {ws, account, "chosen"},
-		"callbacks list":                         {string(bought.Callback), "activated", "applied"},
-		"callbacks list --rejected":              {"RECEIVED"},
-		"callbacks show " + callbackOf(bought):   {"BODY", "hello", "subscription " + sub + " is active"},
-		"apikey list":                            {"bootstrap", "ci", "account"},
-		"apikey revoke " + fmt.Sprint(key["id"]): {"REVOKED"},
+		"billing-accounts list":                     {account, "ops@acme.example"},
+		"billing-accounts show " + account:          {account, "CNY"},
+		"cloud-accounts list":                       {cloud, "active", sub, ws},
+		"cloud-accounts show " + cloud:              {cloud, account},
+		"bills cloud-account " + cloud + " 2026-11": {"SUBSCRIPTION", "CARRY"},
+		"subscriptions list":                        {sub, "s-1"},
+		"subscriptions show " + sub:                 {sub, "cloud-main"},
+		"workspaces list":                           {ws, "prod", sub},
+		"workspaces show " + ws:                     {ws, "dev@acme.example"},
+		"bindings list --workspace " + ws:           {ws, account, "chosen"},
+		"callbacks list":                            {string(bought.Callback), "activated", "applied"},
+		"callbacks list --rejected":                 {"RECEIVED"},
+		"callbacks show " + callbackOf(bought):      {"BODY", "hello", "subscription " + sub + " is active"},
+		"apikey list":                               {"bootstrap", "ci", "account"},
+		"apikey revoke " + fmt.Sprint(key["id"]):    {"REVOKED"},
 	} {
 		code, stdout, stderr := x.run(strings.Fields(line)...)
 		for _, want := range wants {

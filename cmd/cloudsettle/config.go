@@ -19,6 +19,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"cloudsettle/adapters"
+	"cloudsettle/core"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
 )
@@ -26,16 +27,20 @@ import (
 // Config is cloudsettle.yaml. Every key can also be given as CLOUDSETTLE_KEY,
 // nested keys with two underscores between them, lists as JSON.
 type Config struct {
-	Listen      string           `koanf:"listen"`
-	AdminListen string           `koanf:"admin_listen"`
-	PublicURL   string           `koanf:"public_url"`
-	Store       string           `koanf:"store"`
-	MasterKey   string           `koanf:"master_key"`
-	LogLevel    string           `koanf:"log_level"`
-	Brand       Brand            `koanf:"brand"`
-	SMTP        SMTP             `koanf:"smtp"`
-	Sites       []Site           `koanf:"sites"`
-	Listings    []map[string]any `koanf:"listings"`
+	Listen      string `koanf:"listen"`
+	AdminListen string `koanf:"admin_listen"`
+	PublicURL   string `koanf:"public_url"`
+	Store       string `koanf:"store"`
+	MasterKey   string `koanf:"master_key"`
+	LogLevel    string `koanf:"log_level"`
+	// MonthlyCloseDay is the day of a month on which the month before is closed,
+	// PaymentDays how many days a monthly bill may be paid in.
+	MonthlyCloseDay int              `koanf:"monthly_close_day"`
+	PaymentDays     int              `koanf:"payment_days"`
+	Brand           Brand            `koanf:"brand"`
+	SMTP            SMTP             `koanf:"smtp"`
+	Sites           []Site           `koanf:"sites"`
+	Listings        []map[string]any `koanf:"listings"`
 }
 
 // Brand is how the seller appears to its customers.
@@ -82,6 +87,9 @@ var defaults = map[string]any{
 	"log_level":    "info",
 	"brand.name":   "Cloudsettle", "brand.support_email": "support@example.com",
 	"smtp.port": 587,
+
+	"monthly_close_day": core.DefaultCloseDay,
+	"payment_days":      core.DefaultPaymentDays,
 }
 
 // loadConfig reads path, if not empty, over base and the environment over both.
@@ -185,6 +193,12 @@ func (c Config) Validate(dev bool) error {
 	}
 	if _, err := c.sites(); err != nil {
 		errs = append(errs, err)
+	}
+	if c.MonthlyCloseDay < 1 || c.MonthlyCloseDay > core.MaxCloseDay {
+		fail("monthly_close_day: %d is not 1 to %d, a day that every month has", c.MonthlyCloseDay, core.MaxCloseDay)
+	}
+	if c.PaymentDays < 1 || c.PaymentDays > core.MaxPaymentDays {
+		fail("payment_days: %d is not 1 to %d", c.PaymentDays, core.MaxPaymentDays)
 	}
 	if len(c.Listings) == 0 {
 		fail("listings: none is configured")

@@ -24,6 +24,8 @@ func access() map[string]string {
 		"listUsage": "ofrwa", "listUsageDays": "ofr", "reportUsage": "ow",
 		"listPriceBooks": "ofr", "getPriceBook": "ofr", "createPriceBook": "of",
 		"listDailyBills": "ofra", "listBills": "ofra", "getBill": "ofra", "exportBill": "ofra",
+		"exportBills": "ofra", "getCloudAccountBill": "ofra",
+		"createCreditNote": "of", "listCreditNotes": "ofra", "getCreditNote": "ofra",
 		"listLedgerTransactions": "ofra", "getWallet": "ofra", "adjustWallet": "of",
 		"listVouchers": "ofra", "createVoucher": "of", "listPrepaidCards": "ofra", "createPrepaidCard": "of",
 		"listSettlementRuns": "ofr", "getSettlementRun": "ofr", "startSettlementRun": "of", "previewSettlementRun": "ofr",
@@ -42,7 +44,7 @@ type sample struct {
 }
 
 // samples makes one request for each operation of the description.
-func samples(t *testing.T, spec *openapi3.T, n tenant, callback, bill string) []sample {
+func samples(t *testing.T, spec *openapi3.T, n tenant, callback, bill, note string) []sample {
 	t.Helper()
 	fund := map[string]any{
 		"billing_account_id": n.account, "amount": amount("1.5", "CNY"), "valid_until": "2100-01-01T00:00:00Z",
@@ -56,11 +58,13 @@ func samples(t *testing.T, spec *openapi3.T, n tenant, callback, bill string) []
 		"listVouchers":           "?billing_account_id=" + n.account,
 		"listPrepaidCards":       "?billing_account_id=" + n.account,
 		"listMeteringRecords":    "?subscription_id=" + n.subscription,
+		"getCloudAccountBill":    "?month=2026-11",
+		"exportBills":            "?of=bills&from=2026-11-01&to=2026-12-01&billing_account_id=" + n.account,
 	}
 	ids := map[string]string{
 		"billing-accounts": n.account, "cloud-accounts": n.cloudAccount, "subscriptions": n.subscription,
 		"workspaces": n.workspace, "callbacks": callback, "api-keys": "key_none",
-		"bills": bill, "wallets": n.account, "price-books": "pb_none", "settlement-runs": "run_none",
+		"credit-notes": note, "bills": bill, "wallets": n.account, "price-books": "pb_none", "settlement-runs": "run_none",
 	}
 	bodies := map[string]any{
 		"createBillingAccount": map[string]any{"user_name": "x", "email": "x", "currency": "x"}, // 400: changes nothing
@@ -73,6 +77,7 @@ func samples(t *testing.T, spec *openapi3.T, n tenant, callback, bill string) []
 		"createPriceBook":      map[string]any{},
 		"adjustWallet":         map[string]any{"amount": amount("1", "CNY"), "reason": "test"},
 		"createVoucher":        fund,
+		"createCreditNote":     map[string]any{"amount": amount("0.01", "CNY"), "reason": "test"},
 		"createPrepaidCard":    fund,
 		"startSettlementRun":   map[string]any{"kind": "daily", "period": "today"},
 		"previewSettlementRun": map[string]any{"kind": "daily", "period": "today"},
@@ -103,7 +108,9 @@ func TestAccess(t *testing.T) {
 		"o": s.admin, "f": s.key("finance", ""), "r": s.key("readonly", ""), "w": s.key("workspace", ""), "a": acme.key,
 	}
 	table := access()
-	for _, r := range samples(t, specification(t), acme, string(callback), bill) {
+	note := s.want(201, "POST", "/api/v1/bills/"+bill+"/credit-notes",
+		map[string]any{"amount": amount("0.01", "CNY"), "reason": "test"}).text("id")
+	for _, r := range samples(t, specification(t), acme, string(callback), bill, note) {
 		allowed, ok := table[r.id]
 		if !ok {
 			t.Errorf("%s is not in the table", r.id)

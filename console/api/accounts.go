@@ -11,7 +11,10 @@ import (
 
 // handlers implements the operations: decode, core, encode. Errors are core's;
 // the guard answers them.
-type handlers struct{ svc *core.Service }
+type handlers struct {
+	svc    *core.Service
+	tables map[rest.ExportBillsParamsOf]table // of exports
+}
 
 var _ rest.StrictServerInterface = handlers{}
 

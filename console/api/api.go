@@ -39,7 +39,7 @@ func Register(e *echo.Echo, svc *core.Service) error {
 	}
 	g := guard{svc: svc, problems: Problems{Log: svc.Log, NewID: svc.NewID}}
 	before := g.operations(spec)
-	rest.RegisterHandlersWithOptions(e, rest.NewStrictHandler(handlers{svc}, nil), rest.RegisterHandlersOptions{
+	rest.RegisterHandlersWithOptions(e, rest.NewStrictHandler(handlers{svc, exportTables(spec)}, nil), rest.RegisterHandlersOptions{
 		OperationMiddlewares: before,
 	})
 	e.POST("/api/v1/usage", newIntake(svc).report, before["reportUsage"]...)

@@ -73,14 +73,19 @@ func days(p rest.ListDailyBillsParams) (from, to usage.Day, err error) {
 	case p.Day != nil || p.From == nil || p.To == nil:
 		return 0, 0, invalidParameter("day", "give day, or from and to")
 	}
-	if from, err = parseDay("from", *p.From); err != nil {
+	return dayRange(*p.From, *p.To, maxDays)
+}
+
+// dayRange reads a range [from, to) of at most so many days.
+func dayRange(first, last string, most usage.Day) (from, to usage.Day, err error) {
+	if from, err = parseDay("from", first); err != nil {
 		return 0, 0, err
 	}
-	if to, err = parseDay("to", *p.To); err != nil {
+	if to, err = parseDay("to", last); err != nil {
 		return 0, 0, err
 	}
-	if to <= from || to > from+maxDays {
-		return 0, 0, invalidParameter("to", fmt.Sprintf("must be 1 to %d days after from", maxDays))
+	if to <= from || to > from+most {
+		return 0, 0, invalidParameter("to", fmt.Sprintf("must be 1 to %d days after from", most))
 	}
 	return from, to, nil
 }
@@ -91,18 +96,22 @@ func (h handlers) ListBills(ctx context.Context, r rest.ListBillsRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	who, p := requestOf(ctx).Actor, page(r.Params.Limit, r.Params.Cursor)
-	var list core.List[settlement.MonthlyBill]
-	if r.Params.Month == nil {
-		list, err = h.svc.MonthlyBills(ctx, who, owner, p)
-	} else {
-		m, bad := usage.ParseMonth(*r.Params.Month)
-		if bad != nil {
-			return nil, invalidParameter("month", "is not a month of the calendar")
+	q := core.BillQuery{Owner: owner}
+	if r.Params.Month != nil {
+		if q.Month, err = parseMonth(*r.Params.Month); err != nil {
+			return nil, err
 		}
-		list, err = h.svc.MonthlyBillsIn(ctx, who, owner, m, p)
 	}
+	list, err := h.svc.MonthlyBills(ctx, requestOf(ctx).Actor, q, page(r.Params.Limit, r.Params.Cursor))
 	return rest.ListBills200JSONResponse{Data: encodeAll(list.Items, encodeBill), NextCursor: list.Next}, err
+}
+
+func parseMonth(text string) (usage.Month, error) {
+	m, err := usage.ParseMonth(text)
+	if err != nil {
+		return 0, invalidParameter("month", "is not a month of the calendar")
+	}
+	return m, nil
 }
 
 // GetBill implements rest.StrictServerInterface.

@@ -21,11 +21,9 @@ func (h handlers) ExportBill(
 	if err != nil {
 		return nil, err
 	}
-	x := billExport{bill: b, csv: value(r.Params.Format) == "csv"}
-	from, to := b.Month.Days()
-	who := requestOf(ctx).Actor
+	x := billExport{bill: b, csv: value(r.Params.Format) == rest.Csv}
 	x.next = func(after string) (core.List[settlement.DailyBill], error) {
-		return h.svc.DailyBillsOf(ctx, who, b.BillingAccount, from, to, core.Page{After: after, Limit: core.MaxPage})
+		return h.svc.DailyBillsIn(ctx, b.MonthlyBill, core.Page{After: after, Limit: core.MaxPage})
 	}
 	x.first, err = x.next("")
 	return x, err
@@ -34,7 +32,7 @@ func (h handlers) ExportBill(
 // billExport writes a monthly bill with its daily bills, page by page: a large
 // one does not fit in memory.
 type billExport struct {
-	bill  settlement.MonthlyBill
+	bill  core.BillView
 	csv   bool
 	first core.List[settlement.DailyBill]
 	next  func(after string) (core.List[settlement.DailyBill], error)
@@ -44,7 +42,7 @@ type billExport struct {
 func (x billExport) VisitExportBillResponse(w http.ResponseWriter) error {
 	name, kind, write := string(x.bill.ID)+".json", "application/json", x.writeJSON
 	if x.csv {
-		name, kind, write = string(x.bill.ID)+".csv", "text/csv; charset=utf-8", x.writeCSV
+		name, kind, write = string(x.bill.ID)+".csv", csvHeader, x.writeCSV
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
@@ -54,13 +52,10 @@ func (x billExport) VisitExportBillResponse(w http.ResponseWriter) error {
 	return nil
 }
 
-// days hands over the daily bills of the month in the bill's currency.
+// days hands over the daily bills that are in the bill.
 func (x billExport) days(each func(settlement.DailyBill) error) error {
 	for list := x.first; ; {
 		for _, b := range list.Items {
-			if b.Currency != x.bill.Currency {
-				continue
-			}
 			if err := each(b); err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/labstack/echo/v4"
 
+	"cloudsettle/console/api/rest"
 	"cloudsettle/core"
 	"cloudsettle/core/pricing"
 )
@@ -50,11 +51,16 @@ type operation struct {
 	id    string
 	route *routers.Route
 	query map[string]bool // the parameters it knows
+	table table           // of a list's items, for CSV
 }
 
 // slow reports whether an operation may look at the whole store.
 func (o operation) slow() bool {
-	return o.id == "verify" || o.id == "previewSettlementRun" || o.id == "exportBill"
+	switch o.id {
+	case "verify", "previewSettlementRun", "exportBill", "exportBills":
+		return true
+	}
+	return false
 }
 
 // limit bounds the body of an operation.
@@ -83,6 +89,7 @@ func (g guard) operations(spec *openapi3.T) map[string][]echo.MiddlewareFunc {
 					o.query[p.Value.Name] = true
 				}
 			}
+			o.table = listTable(op)
 			out[o.id] = []echo.MiddlewareFunc{g.before(o)}
 		}
 	}
@@ -98,8 +105,13 @@ func (g guard) before(op operation) echo.MiddlewareFunc {
 			h := c.Response().Header()
 			h.Set(echo.HeaderCacheControl, "no-store")
 			h.Set(echo.HeaderXContentTypeOptions, "nosniff")
+			if op.query[formatParameter] {
+				negotiate(c)
+			}
 			err := g.admit(c, op)
-			if err == nil {
+			if err == nil && op.table != nil && c.Request().URL.Query().Get(formatParameter) == string(rest.Csv) {
+				err = op.table.answer(c, next)
+			} else if err == nil {
 				err = next(c)
 			}
 			g.problems.Handle(err, c)

@@ -124,19 +124,28 @@ func encodeDeductions(s settlement.Split, c money.Currency) []rest.Deduction {
 	})
 }
 
-func encodeBill(b settlement.MonthlyBill) rest.Bill {
+func encodeBill(b core.BillView) rest.Bill {
 	return rest.Bill{
 		ID: string(b.ID), BillingAccountID: string(b.BillingAccount), Month: b.Month.String(),
 		Status: rest.BillStatus(b.Status), Total: encodeAmount(b.Total, b.Currency),
-		Workspaces: encodeAll(b.Workspaces, func(s settlement.Subtotal) rest.BillWorkspace {
-			return rest.BillWorkspace{
-				WorkspaceID: string(s.Workspace), Site: s.Site, SubscriptionID: optional(string(s.Subscription)),
-				Days: s.Days, Amount: encodeAmount(s.Amount, b.Currency),
-			}
-		}),
+		Net: encodeAmount(b.Net, b.Currency), Due: encodeAmount(b.Due, b.Currency),
+		Workspaces: encodeAll(b.Workspaces, func(s settlement.Subtotal) rest.BillWorkspace { return encodeSubtotal(s, b.Currency) }),
 		Deductions: encodeDeductions(b.Split, b.Currency), CloudCharge: encodeAmount(b.Cloud, b.Currency),
-		Arrears: encodeAmount(b.Arrears, b.Currency), IssuedAt: instant(b.IssuedAt),
+		Arrears: encodeAmount(b.Arrears, b.Currency), CreditNotes: encodeAll(b.Notes, encodeNote),
+		IssuedAt: optionalInstant(b.IssuedAt), DueAt: optionalInstant(b.DueAt),
 	}
+}
+
+func encodeSubtotal(s settlement.Subtotal, c money.Currency) rest.BillWorkspace {
+	out := rest.BillWorkspace{
+		WorkspaceID: string(s.Workspace), Site: s.Site, SubscriptionID: optional(string(s.Subscription)),
+		Days: s.Days, Amount: encodeAmount(s.Amount, c), CloudCharge: encodeAmount(s.Cloud, c),
+	}
+	if s.Adjusts != 0 {
+		month := s.Adjusts.String()
+		out.AdjustsMonth = &month
+	}
+	return out
 }
 
 func decimalOf(n uint64) string { return strconv.FormatUint(n, 10) }

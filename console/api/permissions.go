@@ -52,14 +52,15 @@ func permitted(operationID string) roles {
 		return readers
 	case "listUsage":
 		return readers | byWorkspace | byAccount
-	case "listDailyBills", "listBills", "getBill", "exportBill",
+	case "listDailyBills", "listBills", "getBill", "exportBill", "exportBills",
+		"listCreditNotes", "getCreditNote", "getCloudAccountBill",
 		"listLedgerTransactions", "getWallet", "listVouchers", "listPrepaidCards", "listMeteringRecords":
 		return readers | byAccount
 	case "listPriceBooks", "getPriceBook", "listSettlementRuns", "getSettlementRun", "previewSettlementRun", "verify":
 		return readers
 	case "reportUsage":
 		return byOperator | byWorkspace
-	case "createPriceBook", "adjustWallet", "createVoucher", "createPrepaidCard", "startSettlementRun":
+	case "createPriceBook", "createCreditNote", "adjustWallet", "createVoucher", "createPrepaidCard", "startSettlementRun":
 		return byOperator | byFinance
 	case "createBinding":
 		return byOperator | byAccount

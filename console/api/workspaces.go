@@ -67,10 +67,13 @@ func (h handlers) CreateBinding(
 ) (rest.CreateBindingResponseObject, error) {
 	b, err := h.svc.Bind(ctx, requestOf(ctx), core.Want{
 		Workspace: workspace.ID(r.Body.WorkspaceID), BillingAccount: account.ID(r.Body.BillingAccountID),
-		Settlement: workspace.Settlement{
-			Method:       workspace.Method(r.Body.Settlement.Method),
-			Subscription: marketplace.SubscriptionID(value(r.Body.Settlement.SubscriptionID)),
-		},
+		Settlement: decodeSettlement(r.Body.Settlement),
 	})
 	return rest.CreateBinding201JSONResponse(encodeBinding(b)), err
+}
+
+func decodeSettlement(s rest.Settlement) workspace.Settlement {
+	return workspace.Settlement{
+		Method: workspace.Method(s.Method), Subscription: marketplace.SubscriptionID(value(s.SubscriptionID)),
+	}
 }

@@ -62,6 +62,8 @@ const (
 	Grant      Kind = "grant" // of a voucher or card
 	Usage      Kind = "usage" // a daily bill
 	Expiry     Kind = "expiry"
+	CreditNote Kind = "credit_note" // gives back what a bill charged
+	DebitNote  Kind = "debit_note"  // charges more for a bill
 )
 
 // Posting moves an amount into (positive) or out of (negative) an account.

@@ -1,9 +1,10 @@
 // Package settlement turns what was rated into bills and decides what pays for
 // them: vouchers, cards, cash, a cloud account, and what stays owed.
 //
-// Owns: daily and monthly bills, the order of deduction, rounding of what a
-// wallet is charged. Does not own: prices and lines (core/rating), balances
-// (core/ledger), what a marketplace is told (core/metering).
+// Owns: daily and monthly bills and the notes that correct them, the order of
+// deduction, how a bill stands, rounding of what a wallet is charged. Does not
+// own: prices and lines (core/rating), balances (core/ledger), what a
+// marketplace is told (core/metering).
 package settlement
 
 import (
@@ -15,6 +16,7 @@ import (
 
 	"cloudsettle/core/account"
 	"cloudsettle/core/ledger"
+	"cloudsettle/core/marketplace"
 	"cloudsettle/core/money"
 	"cloudsettle/core/pricing"
 	"cloudsettle/core/usage"
@@ -87,25 +89,32 @@ type Split struct {
 	Arrears    money.Micros `json:"arrears,omitempty"`
 }
 
+// sum adds up what was paid.
+func (s *Split) sum() (money.Micros, error) {
+	sum, err := money.Sum(s.Cloud, s.Arrears)
+	for _, d := range s.Deductions {
+		if err == nil {
+			sum, err = sum.Add(d.Micros)
+		}
+	}
+	return sum, err
+}
+
 // ErrSplit says that a bill and what pays for it differ.
 var ErrSplit = errors.New("what was paid is not the total")
 
 // Check reports whether a bill equals the sum of its lines and of what paid
 // for it.
 func (b *DailyBill) Check() error {
-	var lines, paid money.Micros
+	var lines money.Micros
 	var err error
 	for _, l := range b.Lines {
 		if lines, err = lines.Add(l.Amount); err != nil {
 			return err
 		}
 	}
-	for _, d := range b.Deductions {
-		if paid, err = paid.Add(d.Micros); err != nil {
-			return err
-		}
-	}
-	if paid, err = money.Sum(paid, b.Cloud, b.Arrears); err != nil {
+	paid, err := b.sum()
+	if err != nil {
 		return err
 	}
 	if lines != b.Total || paid != b.Total {
@@ -116,15 +125,20 @@ func (b *DailyBill) Check() error {
 
 // Postings are the movements of money that pay for the bill.
 func (b *DailyBill) Postings() []ledger.Posting {
-	out := []ledger.Posting{{Account: ledger.Revenue, Micros: b.Total}}
-	for _, d := range b.Deductions {
+	return b.postings(b.Total, b.Settlement.Subscription)
+}
+
+// postings earn a total that s pays for.
+func (s *Split) postings(total money.Micros, sub marketplace.SubscriptionID) []ledger.Posting {
+	out := []ledger.Posting{{Account: ledger.Revenue, Micros: total}}
+	for _, d := range s.Deductions {
 		out = append(out, ledger.Posting{Account: d.Source, Micros: -d.Micros})
 	}
-	if b.Cloud != 0 {
-		out = append(out, ledger.Posting{Account: ledger.Cloud(string(b.Settlement.Subscription)), Micros: -b.Cloud})
+	if s.Cloud != 0 {
+		out = append(out, ledger.Posting{Account: ledger.Cloud(string(sub)), Micros: -s.Cloud})
 	}
-	if b.Arrears != 0 {
-		out = append(out, ledger.Posting{Account: ledger.Arrears, Micros: -b.Arrears})
+	if s.Arrears != 0 {
+		out = append(out, ledger.Posting{Account: ledger.Arrears, Micros: -s.Arrears})
 	}
 	return out
 }

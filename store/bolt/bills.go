@@ -285,9 +285,9 @@ func (r *reader) monthly(owner string, after billPlace) iter.Seq[[]byte] {
 	}
 }
 
-// PutMonthlyBill implements core.BillWriter. An ID that is not the one of the
+// AddMonthlyBill implements core.BillWriter. An ID that is not the one of the
 // account, month and currency is ErrInvalid: pages of bills rely on it.
-func (t *txn) PutMonthlyBill(_ context.Context, b settlement.MonthlyBill) error {
+func (t *txn) AddMonthlyBill(_ context.Context, b settlement.MonthlyBill) error {
 	if b.ID != settlement.MonthlyBillID(b.BillingAccount, b.Month, b.Currency) {
 		return errBillID(b.ID)
 	}
@@ -295,13 +295,10 @@ func (t *txn) PutMonthlyBill(_ context.Context, b settlement.MonthlyBill) error 
 	if err != nil {
 		return err
 	}
-	_, err = unchanged(stored, "monthly bill", string(b.ID), b.Rev, decodeJSON[settlement.MonthlyBill],
-		func(b *settlement.MonthlyBill) uint64 { return b.Rev })
-	if err != nil {
-		return err
+	if stored != nil {
+		return core.Conflict("taken", "%q has a bill for %s in %s", b.BillingAccount, b.Month, b.Currency)
 	}
-	b.Rev++
-	b.IssuedAt = utc(b.IssuedAt)
+	b.IssuedAt, b.DueAt = utc(b.IssuedAt), utc(b.DueAt)
 	if len(b.Workspaces) == 0 {
 		b.Workspaces = nil
 	}

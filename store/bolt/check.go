@@ -73,7 +73,7 @@ func (c *checker) records() {
 	for _, b := range []bucket{
 		subscriptionsByName, cloudAccountsByProvider, cloudAccountsByOwner, logins, bindingsByWorkspace,
 		bindingsHeld, bindingsByAccount, bindingsBySubscription, bindingsByLeft, apiKeysByDigest,
-		tasksByDue, tasksByFree, usageOpen, dailyBillsByAccount, fundsByOwner,
+		tasksByDue, tasksByFree, usageOpen, dailyBillsByAccount, creditNotesByAccount, fundsByOwner,
 		meterRecordsBySubscription, meterRecordsByPeriod, meterPending,
 	} {
 		n := 0
@@ -178,6 +178,9 @@ func (c *checker) billing() {
 		expectIn(c, dailyBillsByAccount, b.Day, string(b.BillingAccount), string(b.Workspace))
 	})
 	each(c, monthlyBills, decodeJSON[settlement.MonthlyBill], func(settlement.MonthlyBill) {})
+	each(c, creditNotes, decodeJSON[settlement.Note], func(n settlement.Note) {
+		c.expect(creditNotesByAccount, "", string(n.BillingAccount), string(n.ID))
+	})
 	each(c, settlementRuns, decodeJSON[core.SettlementRun], func(core.SettlementRun) {})
 	c.ledgers()
 	each(c, funds, decodeJSON[settlement.Fund], func(f settlement.Fund) {

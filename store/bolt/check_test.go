@@ -53,6 +53,9 @@ func TestCheckFindsDamage(t *testing.T) {
 			key, _ := b.Cursor().First()
 			return b.Delete(key)
 		}, "daily_bills_by_account misses"},
+		"an account's note is lost": {func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("credit_notes_by_account")).Delete([]byte("ba_1\x00cn_1"))
+		}, "credit_notes_by_account leads from"},
 		"a record waits no more": {func(tx *bbolt.Tx) error {
 			b := tx.Bucket([]byte("meter_pending"))
 			key, _ := b.Cursor().First()
@@ -109,5 +112,6 @@ func writeSome(ctx context.Context, tx core.Tx) error {
 		tx.AddDailyBill(ctx, settlement.DailyBill{
 			ID: settlement.DailyBillID("ws_1", 1), Workspace: "ws_1", Day: 1, BillingAccount: "ba_1",
 		}),
+		tx.AddNote(ctx, settlement.Note{ID: "cn_1", BillingAccount: "ba_1", Currency: "CNY"}),
 		tx.PutMeterRecord(ctx, metering.Record{ID: "mr_1", Subscription: "sub_1", Dimension: "fee", Status: metering.Sealed}))
 }

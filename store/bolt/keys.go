@@ -45,6 +45,8 @@ const (
 	dailyBills
 	dailyBillsByAccount
 	monthlyBills
+	creditNotes
+	creditNotesByAccount
 	settlementRuns
 	ledgerHeads
 	ledgerTransactions
@@ -97,6 +99,8 @@ var layout = [numBuckets]struct {
 	dailyBills:              {"daily_bills", true},
 	dailyBillsByAccount:     {"daily_bills_by_account", false},
 	monthlyBills:            {"monthly_bills", false},
+	creditNotes:             {"credit_notes", true},
+	creditNotesByAccount:    {"credit_notes_by_account", false},
 	settlementRuns:          {"settlement_runs", true},
 	ledgerHeads:             {"ledger_heads", false},
 	ledgerTransactions:      {"ledger_transactions", false},

@@ -116,8 +116,8 @@ func dailyBillsAreInsertOnly(t *testing.T, s core.Store) {
 	misnamed.ID, month.ID = first.ID, "mb_1"
 	fails(t, s, "AddDailyBill with another's id", core.ErrInvalid,
 		func(ctx context.Context, tx core.Tx) error { return tx.AddDailyBill(ctx, misnamed) })
-	fails(t, s, "PutMonthlyBill with another's id", core.ErrInvalid,
-		func(ctx context.Context, tx core.Tx) error { return tx.PutMonthlyBill(ctx, month) })
+	fails(t, s, "AddMonthlyBill with another's id", core.ErrInvalid,
+		func(ctx context.Context, tx core.Tx) error { return tx.AddMonthlyBill(ctx, month) })
 	view(t, s, func(ctx context.Context, tx core.ReadTx) error {
 		got, err := tx.DailyBill(ctx, "ws_1", today)
 		if diff := cmp.Diff(first, got); diff != "" {
@@ -199,9 +199,9 @@ func monthlyBillsAreListed(t *testing.T, s core.Store) {
 		return string(settlement.MonthlyBillID(owner, m, c))
 	}
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
-		return firstOf(tx.PutMonthlyBill(ctx, monthlyBill("ba_2", nov, "CNY")),
-			tx.PutMonthlyBill(ctx, monthlyBill("ba_1", dec, "CNY")), tx.PutMonthlyBill(ctx, monthlyBill("ba_1", nov, "USD")),
-			tx.PutMonthlyBill(ctx, monthlyBill("ba_1", nov, "CNY")))
+		return firstOf(tx.AddMonthlyBill(ctx, monthlyBill("ba_2", nov, "CNY")),
+			tx.AddMonthlyBill(ctx, monthlyBill("ba_1", dec, "CNY")), tx.AddMonthlyBill(ctx, monthlyBill("ba_1", nov, "USD")),
+			tx.AddMonthlyBill(ctx, monthlyBill("ba_1", nov, "CNY")))
 	})
 	cny, usd := id("ba_1", nov, "CNY"), id("ba_1", nov, "USD")
 	other, next := id("ba_2", nov, "CNY"), id("ba_1", dec, "CNY")
@@ -221,15 +221,14 @@ func monthlyBillsAreListed(t *testing.T, s core.Store) {
 				return tx.MonthlyBills(ctx, c.owner, c.p)
 			})
 	}
-	update(t, s, func(ctx context.Context, tx core.Tx) error {
-		b, err := tx.MonthlyBill(ctx, "ba_1", nov, "CNY")
-		b.Status = settlement.Paid
-		return firstOf(err, tx.PutMonthlyBill(ctx, b))
-	})
+	again := monthlyBill("ba_1", nov, "CNY")
+	again.Total++
+	fails(t, s, "AddMonthlyBill for a month that has one", core.ErrConflict,
+		func(ctx context.Context, tx core.Tx) error { return tx.AddMonthlyBill(ctx, again) })
 	view(t, s, func(ctx context.Context, tx core.ReadTx) error {
 		b, err := tx.MonthlyBill(ctx, "ba_1", nov, "CNY")
-		if b.Status != settlement.Paid || b.Rev != 2 {
-			t.Errorf("MonthlyBill() = %s at %d, want paid at 2", b.Status, b.Rev)
+		if diff := cmp.Diff(monthlyBill("ba_1", nov, "CNY"), b); diff != "" {
+			t.Errorf("MonthlyBill() (-want +got):\n%s", diff)
 		}
 		_, errNone := tx.MonthlyBill(ctx, "ba_2", nov, "USD")
 		wantErr(t, "MonthlyBill in another currency", errNone, core.ErrNotFound)
@@ -281,12 +280,12 @@ func billsAreExact(t *testing.T, s core.Store) {
 			sums, rec, fund := meterAccount("sub_1"), meterRecord("mr_1", 1), aFund("v_1", "ba_1")
 			sums.Rev, rec.Rev, fund.Rev = uint64(i), uint64(i), uint64(i)
 			sums.Charged, sums.Accepted, sums.InFlight, rec.Units, rec.UnitAmount, fund.Face = m, int64(m), int64(m), int64(m), m, m
-			err := firstOf(tx.AddDailyBill(ctx, b), tx.PutMonthlyBill(ctx, month), tx.PutMeterAccount(ctx, sums),
+			err := firstOf(tx.AddDailyBill(ctx, b), tx.AddMonthlyBill(ctx, month), tx.PutMeterAccount(ctx, sums),
 				tx.PutMeterRecord(ctx, rec), tx.PutFund(ctx, fund))
 			if err != nil {
 				return err
 			}
-			sums.Rev, rec.Rev, fund.Rev, month.Rev = sums.Rev+1, rec.Rev+1, fund.Rev+1, 1
+			sums.Rev, rec.Rev, fund.Rev = sums.Rev+1, rec.Rev+1, fund.Rev+1
 			rec.PeriodEnd = rec.PeriodStart
 			want := billing{Daily: b, Monthly: month, MeterAccount: sums, MeterRecord: rec, Fund: fund}
 			got := billing{}
@@ -313,13 +312,14 @@ func billsAreExact(t *testing.T, s core.Store) {
 func billingIsCopied(t *testing.T, s core.Store) {
 	book, daily, monthly, rec := aBook("pb_1"), dailyBill("ws_1", today, "ba_1"),
 		monthlyBill("ba_1", today.Month(), "CNY"), meterRecord("mr_1", 1)
+	note := aNote("cn_1", "ba_1")
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
 		posted, head, err := post(ledger.Head{Owner: "ba_1", Currency: "CNY"}, 1)
-		err = firstOf(err, tx.AddPriceBook(ctx, book), tx.AddDailyBill(ctx, daily), tx.PutMonthlyBill(ctx, monthly),
+		err = firstOf(err, tx.AddPriceBook(ctx, book), tx.AddDailyBill(ctx, daily), tx.AddMonthlyBill(ctx, monthly),
 			tx.PutMeterRecord(ctx, rec), tx.AppendLedger(ctx, ledger.Book{Head: head, Added: []ledger.Transaction{posted}}), tx.PutSettlementRun(ctx, aRun("sr_1")),
-			tx.PutFund(ctx, aFund("v_1", "ba_1")), tx.PutMeterAccount(ctx, meterAccount("sub_1")))
+			tx.PutFund(ctx, aFund("v_1", "ba_1")), tx.PutMeterAccount(ctx, meterAccount("sub_1")), tx.AddNote(ctx, note))
 		spoilBilling(&billing{
-			Book: book, Daily: daily, Monthly: monthly, MeterRecord: rec,
+			Book: book, Daily: daily, Monthly: monthly, MeterRecord: rec, Note: note,
 			Head: head, Transactions: []ledger.Transaction{posted},
 		})
 		return err
@@ -344,7 +344,7 @@ func spoilBilling(b *billing) {
 	b.Daily.Lines[0].Item, b.Daily.Unrated[0].Item, b.Daily.Deductions[0].Source = "spoiled", "spoiled", "spoiled"
 	b.Monthly.Workspaces[0].Site, b.Monthly.Deductions[0].Source = "spoiled", "spoiled"
 	b.Head.Balances[0].Micros, b.Transactions[0].Postings[0].Micros = -9, -9
-	b.MeterRecord.Attributes["a"] = "spoiled"
+	b.MeterRecord.Attributes["a"], b.Note.Deductions[0].Source = "spoiled", "spoiled"
 }
 
 // emptyBilling: a list that is empty returns as nil.
@@ -360,7 +360,7 @@ func emptyBilling(t *testing.T, s core.Store) {
 	}
 	rec := metering.Record{ID: "mr_1", Currency: "CNY", Attributes: map[string]string{}}
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
-		return firstOf(tx.AddDailyBill(ctx, daily), tx.PutMonthlyBill(ctx, monthly), tx.PutMeterRecord(ctx, rec))
+		return firstOf(tx.AddDailyBill(ctx, daily), tx.AddMonthlyBill(ctx, monthly), tx.PutMeterRecord(ctx, rec))
 	})
 	view(t, s, func(ctx context.Context, tx core.ReadTx) error {
 		d, errDaily := tx.DailyBill(ctx, "ws_1", 0)

@@ -62,16 +62,29 @@ func dailyBill(ws string, day usage.Day, owner account.ID) settlement.DailyBill 
 func monthlyBill(owner account.ID, m usage.Month, c money.Currency) settlement.MonthlyBill {
 	return settlement.MonthlyBill{
 		ID: settlement.MonthlyBillID(owner, m, c), BillingAccount: owner, Month: m, Currency: c,
-		Status: settlement.PartiallyPaid,
+		Since: settlement.Fence{Before: 20_000, Seq: 7}, Until: settlement.Fence{Before: 20_030, Seq: 1 << 40},
 		Workspaces: []settlement.Subtotal{
-			{Workspace: "ws_1", Site: "cn1", Subscription: "sub_1", Days: 30, Amount: 12_345_678},
+			{Workspace: "ws_1", Site: "cn1", Subscription: "sub_1", Days: 30, Amount: 12_345_678, Cloud: 3, Adjusts: m + 1},
 			{Workspace: "ws_2", Site: "us1", Days: 1, Amount: -1},
 		},
 		Total: 12_345_677,
 		Split: settlement.Split{
 			Deductions: []settlement.Deduction{{Source: ledger.Cash, Micros: 12_345_670}}, Cloud: 3, Arrears: 4,
 		},
-		IssuedAt: epoch,
+		IssuedAt: epoch, DueAt: epoch.AddDate(0, 0, 14),
+	}
+}
+
+// aNote returns a note with every field set.
+func aNote(id string, owner account.ID) settlement.Note {
+	return settlement.Note{
+		ID: settlement.NoteID(id), Bill: settlement.DailyBillID("ws_1", today), Day: today, Seq: 70_000,
+		BillingAccount: owner, Currency: "CNY",
+		Settlement: workspace.Settlement{Method: workspace.ByCloudAccount, Subscription: "sub_1"}, Total: -12_345_677,
+		Split: settlement.Split{
+			Deductions: []settlement.Deduction{{Source: ledger.Cash, Micros: -12_345_670}}, Cloud: -3, Arrears: -4,
+		},
+		Reason: "why", By: "who", LedgerSeq: 70_001, IssuedAt: epoch,
 	}
 }
 
@@ -139,12 +152,12 @@ func writeBilling(ctx context.Context, tx core.Tx) error {
 	return firstOf(
 		tx.AddPriceBook(ctx, aBook("pb_1")),
 		tx.AddDailyBill(ctx, dailyBill("ws_1", today, "ba_1")),
-		tx.PutMonthlyBill(ctx, monthlyBill("ba_1", today.Month(), "CNY")),
+		tx.AddMonthlyBill(ctx, monthlyBill("ba_1", today.Month(), "CNY")),
 		tx.PutSettlementRun(ctx, aRun("sr_1")),
 		postTo(ctx, tx, "ba_1", "CNY", 1),
 		tx.PutFund(ctx, aFund("v_1", "ba_1")),
 		tx.PutMeterAccount(ctx, meterAccount("sub_1")),
-		tx.PutMeterRecord(ctx, meterRecord("mr_1", 1)),
+		tx.PutMeterRecord(ctx, meterRecord("mr_1", 1)), tx.AddNote(ctx, aNote("cn_1", "ba_1")),
 	)
 }
 
@@ -160,6 +173,7 @@ type billing struct {
 	Fund         settlement.Fund
 	MeterAccount metering.Account
 	MeterRecord  metering.Record
+	Note         settlement.Note
 }
 
 func readBilling(ctx context.Context, tx core.ReadTx) (b billing, err error) {
@@ -176,6 +190,7 @@ func readBilling(ctx context.Context, tx core.ReadTx) (b billing, err error) {
 		func() (err error) { b.Fund, err = tx.Fund(ctx, "v_1"); return },
 		func() (err error) { b.MeterAccount, err = tx.MeterAccount(ctx, "sub_1"); return },
 		func() (err error) { b.MeterRecord, err = tx.MeterRecord(ctx, "mr_1"); return },
+		func() (err error) { b.Note, err = tx.Note(ctx, "cn_1"); return },
 	} {
 		if err := read(); err != nil {
 			return b, err
@@ -194,8 +209,9 @@ func wantBilling() billing {
 		Book: aBook("pb_1"), Daily: dailyBill("ws_1", today, "ba_1"), Monthly: monthlyBill("ba_1", today.Month(), "CNY"),
 		Run: aRun("sr_1"), Head: head, Transactions: []ledger.Transaction{tx}, Fund: aFund("v_1", "ba_1"),
 		MeterAccount: meterAccount("sub_1"), MeterRecord: meterRecord("mr_1", 1),
+		Note: aNote("cn_1", "ba_1"),
 	}
-	b.Monthly.Rev, b.Run.Rev, b.Head.Rev, b.Fund.Rev, b.MeterAccount.Rev, b.MeterRecord.Rev = 1, 1, 1, 1, 1, 1
+	b.Run.Rev, b.Head.Rev, b.Fund.Rev, b.MeterAccount.Rev, b.MeterRecord.Rev = 1, 1, 1, 1, 1
 	b.MeterRecord.PeriodEnd = b.MeterRecord.PeriodStart // to the microsecond
 	return b
 }
@@ -206,7 +222,7 @@ func billingLists(ctx context.Context, tx core.ReadTx) int {
 	return count(tx.UsageOn(ctx, today, p)) + count(tx.UsageDays(ctx, today-9, today+9)) +
 		count(tx.PriceBooks(ctx, p)) + count(tx.DailyBillsOn(ctx, today, p)) +
 		count(tx.DailyBillsFor(ctx, "ba_1", today, today+1, p)) + count(tx.MonthlyBills(ctx, "", p)) +
-		count(tx.MonthlyBills(ctx, "ba_1", p)) + count(tx.SettlementRuns(ctx, p)) + count(tx.LedgerHeads(ctx, p)) +
+		count(tx.MonthlyBills(ctx, "ba_1", p)) + count(tx.Notes(ctx, "", p)) + count(tx.Notes(ctx, "ba_1", p)) + count(tx.SettlementRuns(ctx, p)) + count(tx.LedgerHeads(ctx, p)) +
 		count(tx.LedgerTransactions(ctx, "ba_1", "CNY", p)) + count(tx.FundsOf(ctx, "ba_1")) +
 		count(tx.MeterAccounts(ctx, p)) + count(tx.MeterRecords(ctx, "", p)) + count(tx.MeterRecords(ctx, "sub_1", p)) +
 		count(tx.MeterPending(ctx))

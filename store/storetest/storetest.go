@@ -117,6 +117,8 @@ func ofMoney() []promise {
 		{"DailyBillsAreInsertOnly", dailyBillsAreInsertOnly},
 		{"DailyBillsAreListed", dailyBillsAreListed},
 		{"MonthlyBillsAreListed", monthlyBillsAreListed},
+		{"NotesAreInsertOnly", notesAreInsertOnly},
+		{"NotesAreListed", notesAreListed},
 		{"RunsAreListed", runsAreListed},
 		{"BadPagesAreRefused", badPages},
 		{"BillsAreExact", billsAreExact},

@@ -285,16 +285,15 @@ func staleRevision(t *testing.T, s core.Store) {
 		ba, ws := billingAccount("ba_1", "acme", "ops@acme.example", ""), aWorkspace("ws_1")
 		key := aKey("key_1", "digest")
 		sub.Rev, ca.Rev, ba.Rev, ws.Rev, key.Rev = rev, rev, rev, rev, rev
-		bill, run, fund := monthlyBill("ba_1", today.Month(), "CNY"), aRun("sr_1"), aFund("v_1", "ba_1")
+		run, fund := aRun("sr_1"), aFund("v_1", "ba_1")
 		sums, rec := meterAccount("sub_1"), meterRecord("mr_1", 1)
-		bill.Rev, run.Rev, fund.Rev, sums.Rev, rec.Rev = rev, rev, rev, rev, rev
+		run.Rev, fund.Rev, sums.Rev, rec.Rev = rev, rev, rev, rev
 		return map[string]func(context.Context, core.Tx) error{
 			"PutSubscription":   func(ctx context.Context, tx core.Tx) error { return tx.PutSubscription(ctx, sub) },
 			"PutCloudAccount":   func(ctx context.Context, tx core.Tx) error { return tx.PutCloudAccount(ctx, ca) },
 			"PutBillingAccount": func(ctx context.Context, tx core.Tx) error { return tx.PutBillingAccount(ctx, ba) },
 			"PutWorkspace":      func(ctx context.Context, tx core.Tx) error { return tx.PutWorkspace(ctx, ws) },
 			"PutAPIKey":         func(ctx context.Context, tx core.Tx) error { return tx.PutAPIKey(ctx, key) },
-			"PutMonthlyBill":    func(ctx context.Context, tx core.Tx) error { return tx.PutMonthlyBill(ctx, bill) },
 			"PutSettlementRun":  func(ctx context.Context, tx core.Tx) error { return tx.PutSettlementRun(ctx, run) },
 			"PutFund":           func(ctx context.Context, tx core.Tx) error { return tx.PutFund(ctx, fund) },
 			"PutMeterAccount":   func(ctx context.Context, tx core.Tx) error { return tx.PutMeterAccount(ctx, sums) },

@@ -69,7 +69,9 @@ func lookups(ctx context.Context, tx core.ReadTx) iter.Seq2[string, error] {
 		_, err = tx.Fund(ctx, "v_1")
 		ok = ok && yield("Fund", err)
 		_, err = tx.MeterRecord(ctx, "mr_1")
-		_ = ok && yield("MeterRecord", err)
+		ok = ok && yield("MeterRecord", err)
+		_, err = tx.Note(ctx, "cn_1")
+		_ = ok && yield("Note", err)
 	}
 }
 

@@ -181,9 +181,9 @@ func (t *mortalTx) AddPriceBook(ctx context.Context, b pricing.Book) error {
 	return t.Tx.AddPriceBook(ctx, b)
 }
 
-func (t *mortalTx) PutMonthlyBill(ctx context.Context, b settlement.MonthlyBill) error {
+func (t *mortalTx) AddMonthlyBill(ctx context.Context, b settlement.MonthlyBill) error {
 	t.did["a monthly bill"] = true
-	return t.Tx.PutMonthlyBill(ctx, b)
+	return t.Tx.AddMonthlyBill(ctx, b)
 }
 
 func (t *mortalTx) PutSetting(ctx context.Context, name, value string) error {

@@ -172,13 +172,48 @@ type ClientInterface interface {
 
 	// ListBills List monthly bills, by month
 	//
+	// With `billing_account_id` and `month` the bill of a month that is not closed is listed, too,
+	// as it stands: its status is `open`. A key that acts for one account sees its own.
+	//
 	// Corresponds with GET /api/v1/bills (the `ListBills` operationId).
 	ListBills(ctx context.Context, params *ListBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetBill Read a monthly bill
 	//
+	// That of a month that is not closed is added up as it stands; its status is `open`.
+	//
 	// Corresponds with GET /api/v1/bills/{id} (the `GetBill` operationId).
 	GetBill(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateCreditNoteWithBody Give back some of a bill, or charge more for it
+	//
+	// The id is that of an issued monthly bill or of a daily bill, which itself never changes. A
+	// credit lowers what is owed and then adds to cash; what was charged through a cloud account
+	// lowers what its subscription owes, as debt that later charges pay off: nothing is taken back
+	// from a marketplace. Notes never give back more than the bill came to: that is 409
+	// `exceeds_bill`. Of a bill that was charged in several ways `settlement` must say which one:
+	// else it is 409 `settlement_required`. `not_charged`, `subscription_ended` and
+	// `nothing_billed` are other refusals.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/bills/{id}/credit-notes (the `CreateCreditNote` operationId).
+	CreateCreditNoteWithBody(ctx context.Context, id ID, params *CreateCreditNoteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateCreditNote Give back some of a bill, or charge more for it
+	//
+	// The id is that of an issued monthly bill or of a daily bill, which itself never changes. A
+	// credit lowers what is owed and then adds to cash; what was charged through a cloud account
+	// lowers what its subscription owes, as debt that later charges pay off: nothing is taken back
+	// from a marketplace. Notes never give back more than the bill came to: that is 409
+	// `exceeds_bill`. Of a bill that was charged in several ways `settlement` must say which one:
+	// else it is 409 `settlement_required`. `not_charged`, `subscription_ended` and
+	// `nothing_billed` are other refusals.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/bills/{id}/credit-notes (the `CreateCreditNote` operationId).
+	CreateCreditNote(ctx context.Context, id ID, params *CreateCreditNoteParams, body CreateCreditNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExportBill Download a monthly bill with all its daily bills
 	//
@@ -249,6 +284,13 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/cloud-accounts/{id} (the `GetCloudAccount` operationId).
 	GetCloudAccount(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetCloudAccountBill Add up what a cloud account was charged in a month, over all sites
+	//
+	// The month may be running. It is not a document of its own, and nothing is stored.
+	//
+	// Corresponds with GET /api/v1/cloud-accounts/{id}/bills (the `GetCloudAccountBill` operationId).
+	GetCloudAccountBill(ctx context.Context, id ID, params *GetCloudAccountBillParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ClaimCloudAccountWithBody Give a cloud account to a billing account
 	//
 	// Once claimed, the cloud account can settle that billing account's workspaces. A repeat
@@ -271,6 +313,18 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/cloud-accounts/{id}/claim (the `ClaimCloudAccount` operationId).
 	ClaimCloudAccount(ctx context.Context, id ID, params *ClaimCloudAccountParams, body ClaimCloudAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListCreditNotes List credit and debit notes
+	//
+	// A key that acts for one account sees its own.
+	//
+	// Corresponds with GET /api/v1/credit-notes (the `ListCreditNotes` operationId).
+	ListCreditNotes(ctx context.Context, params *ListCreditNotesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCreditNote Read a credit or debit note
+	//
+	// Corresponds with GET /api/v1/credit-notes/{id} (the `GetCreditNote` operationId).
+	GetCreditNote(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDailyBills List daily bills
 	//
 	// Give `day`, or `from` and `to`. With `workspace_id` these are the bills of one workspace,
@@ -280,6 +334,15 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/daily-bills (the `ListDailyBills` operationId).
 	ListDailyBills(ctx context.Context, params *ListDailyBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExportBills Download all bills of a period
+	//
+	// Everything in one answer, however much it is; it breaks off if it cannot be completed. As CSV
+	// a cell that a spreadsheet would run as a formula begins with an apostrophe. A key that acts
+	// for one account gets its own.
+	//
+	// Corresponds with GET /api/v1/exports (the `ExportBills` operationId).
+	ExportBills(ctx context.Context, params *ExportBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListLedgerTransactions List the book of a billing account in one currency
 	//
 	// Corresponds with GET /api/v1/ledger/transactions (the `ListLedgerTransactions` operationId).
@@ -288,7 +351,7 @@ type ClientInterface interface {
 	// ListListings List the configured marketplace listings
 	//
 	// Corresponds with GET /api/v1/listings (the `ListListings` operationId).
-	ListListings(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListListings(ctx context.Context, params *ListListingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMeteringRecords List what is reported to marketplaces
 	//
@@ -420,7 +483,7 @@ type ClientInterface interface {
 	// ListSites List the configured sites
 	//
 	// Corresponds with GET /api/v1/sites (the `ListSites` operationId).
-	ListSites(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListSites(ctx context.Context, params *ListSitesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSubscriptions List subscriptions
 	//
@@ -757,6 +820,9 @@ func (c *Client) UpdateBillingAccount(ctx context.Context, id ID, body UpdateBil
 
 // ListBills List monthly bills, by month
 //
+// With `billing_account_id` and `month` the bill of a month that is not closed is listed, too,
+// as it stands: its status is `open`. A key that acts for one account sees its own.
+//
 // Corresponds with GET /api/v1/bills (the `ListBills` operationId).
 func (c *Client) ListBills(ctx context.Context, params *ListBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListBillsRequest(c.Server, params)
@@ -772,9 +838,61 @@ func (c *Client) ListBills(ctx context.Context, params *ListBillsParams, reqEdit
 
 // GetBill Read a monthly bill
 //
+// That of a month that is not closed is added up as it stands; its status is `open`.
+//
 // Corresponds with GET /api/v1/bills/{id} (the `GetBill` operationId).
 func (c *Client) GetBill(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetBillRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateCreditNoteWithBody Give back some of a bill, or charge more for it
+//
+// The id is that of an issued monthly bill or of a daily bill, which itself never changes. A
+// credit lowers what is owed and then adds to cash; what was charged through a cloud account
+// lowers what its subscription owes, as debt that later charges pay off: nothing is taken back
+// from a marketplace. Notes never give back more than the bill came to: that is 409
+// `exceeds_bill`. Of a bill that was charged in several ways `settlement` must say which one:
+// else it is 409 `settlement_required`. `not_charged`, `subscription_ended` and
+// `nothing_billed` are other refusals.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/bills/{id}/credit-notes (the `CreateCreditNote` operationId).
+func (c *Client) CreateCreditNoteWithBody(ctx context.Context, id ID, params *CreateCreditNoteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateCreditNoteRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateCreditNote Give back some of a bill, or charge more for it
+//
+// The id is that of an issued monthly bill or of a daily bill, which itself never changes. A
+// credit lowers what is owed and then adds to cash; what was charged through a cloud account
+// lowers what its subscription owes, as debt that later charges pay off: nothing is taken back
+// from a marketplace. Notes never give back more than the bill came to: that is 409
+// `exceeds_bill`. Of a bill that was charged in several ways `settlement` must say which one:
+// else it is 409 `settlement_required`. `not_charged`, `subscription_ended` and
+// `nothing_billed` are other refusals.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/bills/{id}/credit-notes (the `CreateCreditNote` operationId).
+func (c *Client) CreateCreditNote(ctx context.Context, id ID, params *CreateCreditNoteParams, body CreateCreditNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateCreditNoteRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -944,6 +1062,23 @@ func (c *Client) GetCloudAccount(ctx context.Context, id ID, reqEditors ...Reque
 	return c.Client.Do(req)
 }
 
+// GetCloudAccountBill Add up what a cloud account was charged in a month, over all sites
+//
+// The month may be running. It is not a document of its own, and nothing is stored.
+//
+// Corresponds with GET /api/v1/cloud-accounts/{id}/bills (the `GetCloudAccountBill` operationId).
+func (c *Client) GetCloudAccountBill(ctx context.Context, id ID, params *GetCloudAccountBillParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCloudAccountBillRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ClaimCloudAccountWithBody Give a cloud account to a billing account
 //
 // Once claimed, the cloud account can settle that billing account's workspaces. A repeat
@@ -986,6 +1121,38 @@ func (c *Client) ClaimCloudAccount(ctx context.Context, id ID, params *ClaimClou
 	return c.Client.Do(req)
 }
 
+// ListCreditNotes List credit and debit notes
+//
+// A key that acts for one account sees its own.
+//
+// Corresponds with GET /api/v1/credit-notes (the `ListCreditNotes` operationId).
+func (c *Client) ListCreditNotes(ctx context.Context, params *ListCreditNotesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCreditNotesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCreditNote Read a credit or debit note
+//
+// Corresponds with GET /api/v1/credit-notes/{id} (the `GetCreditNote` operationId).
+func (c *Client) GetCreditNote(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCreditNoteRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListDailyBills List daily bills
 //
 // Give `day`, or `from` and `to`. With `workspace_id` these are the bills of one workspace,
@@ -995,6 +1162,25 @@ func (c *Client) ClaimCloudAccount(ctx context.Context, id ID, params *ClaimClou
 // Corresponds with GET /api/v1/daily-bills (the `ListDailyBills` operationId).
 func (c *Client) ListDailyBills(ctx context.Context, params *ListDailyBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListDailyBillsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportBills Download all bills of a period
+//
+// Everything in one answer, however much it is; it breaks off if it cannot be completed. As CSV
+// a cell that a spreadsheet would run as a formula begins with an apostrophe. A key that acts
+// for one account gets its own.
+//
+// Corresponds with GET /api/v1/exports (the `ExportBills` operationId).
+func (c *Client) ExportBills(ctx context.Context, params *ExportBillsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportBillsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1023,8 +1209,8 @@ func (c *Client) ListLedgerTransactions(ctx context.Context, params *ListLedgerT
 // ListListings List the configured marketplace listings
 //
 // Corresponds with GET /api/v1/listings (the `ListListings` operationId).
-func (c *Client) ListListings(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListListingsRequest(c.Server)
+func (c *Client) ListListings(ctx context.Context, params *ListListingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListListingsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1315,8 +1501,8 @@ func (c *Client) GetSettlementRun(ctx context.Context, id ID, reqEditors ...Requ
 // ListSites List the configured sites
 //
 // Corresponds with GET /api/v1/sites (the `ListSites` operationId).
-func (c *Client) ListSites(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListSitesRequest(c.Server)
+func (c *Client) ListSites(ctx context.Context, params *ListSitesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSitesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1711,6 +1897,18 @@ func NewListAPIKeysRequest(server string, params *ListAPIKeysParams) (*http.Requ
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -1896,6 +2094,18 @@ func NewListBillingAccountsRequest(server string, params *ListBillingAccountsPar
 		if params.Cursor != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2131,6 +2341,18 @@ func NewListBillsRequest(server string, params *ListBillsParams) (*http.Request,
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -2174,6 +2396,68 @@ func NewGetBillRequest(server string, id ID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateCreditNoteRequest calls the generic CreateCreditNote builder with application/json body
+func NewCreateCreditNoteRequest(server string, id ID, params *CreateCreditNoteParams, body CreateCreditNoteJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateCreditNoteRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewCreateCreditNoteRequestWithBody constructs an http.Request for the CreateCreditNote method, with any body, and a specified content type
+func NewCreateCreditNoteRequestWithBody(server string, id ID, params *CreateCreditNoteParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/bills/%s/credit-notes", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -2319,6 +2603,18 @@ func NewListBindingsRequest(server string, params *ListBindingsParams) (*http.Re
 		if params.Cursor != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2524,6 +2820,18 @@ func NewListCallbacksRequest(server string, params *ListCallbacksParams) (*http.
 		if params.Cursor != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -2742,6 +3050,18 @@ func NewListCloudAccountsRequest(server string, params *ListCloudAccountsParams)
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -2780,6 +3100,63 @@ func NewGetCloudAccountRequest(server string, id ID) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetCloudAccountBillRequest constructs an http.Request for the GetCloudAccountBill method
+func NewGetCloudAccountBillRequest(server string, id ID, params *GetCloudAccountBillParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/cloud-accounts/%s/bills", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "month", params.Month, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -2847,6 +3224,142 @@ func NewClaimCloudAccountRequestWithBody(server string, id ID, params *ClaimClou
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListCreditNotesRequest constructs an http.Request for the ListCreditNotes method
+func NewListCreditNotesRequest(server string, params *ListCreditNotesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/credit-notes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.BillingAccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", *params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.BillID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "bill_id", *params.BillID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetCreditNoteRequest constructs an http.Request for the GetCreditNote method
+func NewGetCreditNoteRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/credit-notes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -2964,6 +3477,108 @@ func NewListDailyBillsRequest(server string, params *ListDailyBillsParams) (*htt
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExportBillsRequest constructs an http.Request for the ExportBills method
+func NewExportBillsRequest(server string, params *ExportBillsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/exports")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "of", params.Of, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.BillingAccountID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "billing_account_id", *params.BillingAccountID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -3050,6 +3665,18 @@ func NewListLedgerTransactionsRequest(server string, params *ListLedgerTransacti
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -3065,7 +3692,7 @@ func NewListLedgerTransactionsRequest(server string, params *ListLedgerTransacti
 }
 
 // NewListListingsRequest constructs an http.Request for the ListListings method
-func NewListListingsRequest(server string) (*http.Request, error) {
+func NewListListingsRequest(server string, params *ListListingsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3081,6 +3708,33 @@ func NewListListingsRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -3170,6 +3824,18 @@ func NewListMeteringRecordsRequest(server string, params *ListMeteringRecordsPar
 		if params.Cursor != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -3269,6 +3935,18 @@ func NewListPrepaidCardsRequest(server string, params *ListPrepaidCardsParams) (
 			for _, qp := range strings.Split(queryFrag, "&") {
 				rawQueryFragments = append(rawQueryFragments, qp)
 			}
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -3383,6 +4061,18 @@ func NewListPriceBooksRequest(server string, params *ListPriceBooksParams) (*htt
 		if params.Cursor != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -3547,6 +4237,18 @@ func NewListSettlementRunsRequest(server string, params *ListSettlementRunsParam
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -3691,7 +4393,7 @@ func NewGetSettlementRunRequest(server string, id ID) (*http.Request, error) {
 }
 
 // NewListSitesRequest constructs an http.Request for the ListSites method
-func NewListSitesRequest(server string) (*http.Request, error) {
+func NewListSitesRequest(server string, params *ListSitesParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3707,6 +4409,33 @@ func NewListSitesRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -3817,6 +4546,18 @@ func NewListSubscriptionsRequest(server string, params *ListSubscriptionsParams)
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -3912,6 +4653,18 @@ func NewListUsageRequest(server string, params *ListUsageParams) (*http.Request,
 		if params.Item != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "item", *params.Item, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -4047,6 +4800,18 @@ func NewListUsageDaysRequest(server string, params *ListUsageDaysParams) (*http.
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -4122,6 +4887,18 @@ func NewListVouchersRequest(server string, params *ListVouchersParams) (*http.Re
 			for _, qp := range strings.Split(queryFrag, "&") {
 				rawQueryFragments = append(rawQueryFragments, qp)
 			}
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -4404,6 +5181,18 @@ func NewListWorkspacesRequest(server string, params *ListWorkspacesParams) (*htt
 
 		}
 
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -4641,6 +5430,9 @@ type ClientWithResponsesInterface interface {
 
 	// ListBillsWithResponse List monthly bills, by month
 	//
+	// With `billing_account_id` and `month` the bill of a month that is not closed is listed, too,
+	// as it stands: its status is `open`. A key that acts for one account sees its own.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/bills (the `ListBills` operationId).
@@ -4648,10 +5440,42 @@ type ClientWithResponsesInterface interface {
 
 	// GetBillWithResponse Read a monthly bill
 	//
+	// That of a month that is not closed is added up as it stands; its status is `open`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/bills/{id} (the `GetBill` operationId).
 	GetBillWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetBillResponse, error)
+
+	// CreateCreditNoteWithBodyWithResponse Give back some of a bill, or charge more for it
+	//
+	// The id is that of an issued monthly bill or of a daily bill, which itself never changes. A
+	// credit lowers what is owed and then adds to cash; what was charged through a cloud account
+	// lowers what its subscription owes, as debt that later charges pay off: nothing is taken back
+	// from a marketplace. Notes never give back more than the bill came to: that is 409
+	// `exceeds_bill`. Of a bill that was charged in several ways `settlement` must say which one:
+	// else it is 409 `settlement_required`. `not_charged`, `subscription_ended` and
+	// `nothing_billed` are other refusals.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/bills/{id}/credit-notes (the `CreateCreditNote` operationId).
+	CreateCreditNoteWithBodyWithResponse(ctx context.Context, id ID, params *CreateCreditNoteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCreditNoteResponse, error)
+
+	// CreateCreditNoteWithResponse Give back some of a bill, or charge more for it
+	//
+	// The id is that of an issued monthly bill or of a daily bill, which itself never changes. A
+	// credit lowers what is owed and then adds to cash; what was charged through a cloud account
+	// lowers what its subscription owes, as debt that later charges pay off: nothing is taken back
+	// from a marketplace. Notes never give back more than the bill came to: that is 409
+	// `exceeds_bill`. Of a bill that was charged in several ways `settlement` must say which one:
+	// else it is 409 `settlement_required`. `not_charged`, `subscription_ended` and
+	// `nothing_billed` are other refusals.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/bills/{id}/credit-notes (the `CreateCreditNote` operationId).
+	CreateCreditNoteWithResponse(ctx context.Context, id ID, params *CreateCreditNoteParams, body CreateCreditNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCreditNoteResponse, error)
 
 	// ExportBillWithResponse Download a monthly bill with all its daily bills
 	//
@@ -4736,6 +5560,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/cloud-accounts/{id} (the `GetCloudAccount` operationId).
 	GetCloudAccountWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetCloudAccountResponse, error)
 
+	// GetCloudAccountBillWithResponse Add up what a cloud account was charged in a month, over all sites
+	//
+	// The month may be running. It is not a document of its own, and nothing is stored.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/cloud-accounts/{id}/bills (the `GetCloudAccountBill` operationId).
+	GetCloudAccountBillWithResponse(ctx context.Context, id ID, params *GetCloudAccountBillParams, reqEditors ...RequestEditorFn) (*GetCloudAccountBillResponse, error)
+
 	// ClaimCloudAccountWithBodyWithResponse Give a cloud account to a billing account
 	//
 	// Once claimed, the cloud account can settle that billing account's workspaces. A repeat
@@ -4758,6 +5591,22 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/cloud-accounts/{id}/claim (the `ClaimCloudAccount` operationId).
 	ClaimCloudAccountWithResponse(ctx context.Context, id ID, params *ClaimCloudAccountParams, body ClaimCloudAccountJSONRequestBody, reqEditors ...RequestEditorFn) (*ClaimCloudAccountResponse, error)
 
+	// ListCreditNotesWithResponse List credit and debit notes
+	//
+	// A key that acts for one account sees its own.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/credit-notes (the `ListCreditNotes` operationId).
+	ListCreditNotesWithResponse(ctx context.Context, params *ListCreditNotesParams, reqEditors ...RequestEditorFn) (*ListCreditNotesResponse, error)
+
+	// GetCreditNoteWithResponse Read a credit or debit note
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/credit-notes/{id} (the `GetCreditNote` operationId).
+	GetCreditNoteWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetCreditNoteResponse, error)
+
 	// ListDailyBillsWithResponse List daily bills
 	//
 	// Give `day`, or `from` and `to`. With `workspace_id` these are the bills of one workspace,
@@ -4768,6 +5617,17 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/daily-bills (the `ListDailyBills` operationId).
 	ListDailyBillsWithResponse(ctx context.Context, params *ListDailyBillsParams, reqEditors ...RequestEditorFn) (*ListDailyBillsResponse, error)
+
+	// ExportBillsWithResponse Download all bills of a period
+	//
+	// Everything in one answer, however much it is; it breaks off if it cannot be completed. As CSV
+	// a cell that a spreadsheet would run as a formula begins with an apostrophe. A key that acts
+	// for one account gets its own.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/exports (the `ExportBills` operationId).
+	ExportBillsWithResponse(ctx context.Context, params *ExportBillsParams, reqEditors ...RequestEditorFn) (*ExportBillsResponse, error)
 
 	// ListLedgerTransactionsWithResponse List the book of a billing account in one currency
 	//
@@ -4781,7 +5641,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/listings (the `ListListings` operationId).
-	ListListingsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListListingsResponse, error)
+	ListListingsWithResponse(ctx context.Context, params *ListListingsParams, reqEditors ...RequestEditorFn) (*ListListingsResponse, error)
 
 	// ListMeteringRecordsWithResponse List what is reported to marketplaces
 	//
@@ -4929,7 +5789,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/sites (the `ListSites` operationId).
-	ListSitesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSitesResponse, error)
+	ListSitesWithResponse(ctx context.Context, params *ListSitesParams, reqEditors ...RequestEditorFn) (*ListSitesResponse, error)
 
 	// ListSubscriptionsWithResponse List subscriptions
 	//
@@ -5536,6 +6396,54 @@ func (r GetBillResponse) ContentType() string {
 	return ""
 }
 
+type CreateCreditNoteResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *CreditNote
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateCreditNoteResponse) GetJSON201() *CreditNote {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateCreditNoteResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateCreditNoteResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateCreditNoteResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateCreditNoteResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateCreditNoteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ExportBillResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5920,6 +6828,54 @@ func (r GetCloudAccountResponse) ContentType() string {
 	return ""
 }
 
+type GetCloudAccountBillResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CloudAccountBill
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCloudAccountBillResponse) GetJSON200() *CloudAccountBill {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCloudAccountBillResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCloudAccountBillResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCloudAccountBillResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCloudAccountBillResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCloudAccountBillResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ClaimCloudAccountResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5968,6 +6924,102 @@ func (r ClaimCloudAccountResponse) ContentType() string {
 	return ""
 }
 
+type ListCreditNotesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CreditNoteList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCreditNotesResponse) GetJSON200() *CreditNoteList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListCreditNotesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCreditNotesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCreditNotesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCreditNotesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCreditNotesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetCreditNoteResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CreditNote
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCreditNoteResponse) GetJSON200() *CreditNote {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCreditNoteResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCreditNoteResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCreditNoteResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCreditNoteResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCreditNoteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListDailyBillsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6010,6 +7062,54 @@ func (r ListDailyBillsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListDailyBillsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ExportBillsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BillsExport
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExportBillsResponse) GetJSON200() *BillsExport {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportBillsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportBillsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportBillsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportBillsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportBillsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7510,6 +8610,9 @@ func (c *ClientWithResponses) UpdateBillingAccountWithResponse(ctx context.Conte
 
 // ListBillsWithResponse List monthly bills, by month
 //
+// With `billing_account_id` and `month` the bill of a month that is not closed is listed, too,
+// as it stands: its status is `open`. A key that acts for one account sees its own.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/bills (the `ListBills` operationId).
@@ -7523,6 +8626,8 @@ func (c *ClientWithResponses) ListBillsWithResponse(ctx context.Context, params 
 
 // GetBillWithResponse Read a monthly bill
 //
+// That of a month that is not closed is added up as it stands; its status is `open`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/bills/{id} (the `GetBill` operationId).
@@ -7532,6 +8637,48 @@ func (c *ClientWithResponses) GetBillWithResponse(ctx context.Context, id ID, re
 		return nil, err
 	}
 	return ParseGetBillResponse(rsp)
+}
+
+// CreateCreditNoteWithBodyWithResponse Give back some of a bill, or charge more for it
+//
+// The id is that of an issued monthly bill or of a daily bill, which itself never changes. A
+// credit lowers what is owed and then adds to cash; what was charged through a cloud account
+// lowers what its subscription owes, as debt that later charges pay off: nothing is taken back
+// from a marketplace. Notes never give back more than the bill came to: that is 409
+// `exceeds_bill`. Of a bill that was charged in several ways `settlement` must say which one:
+// else it is 409 `settlement_required`. `not_charged`, `subscription_ended` and
+// `nothing_billed` are other refusals.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/bills/{id}/credit-notes (the `CreateCreditNote` operationId).
+func (c *ClientWithResponses) CreateCreditNoteWithBodyWithResponse(ctx context.Context, id ID, params *CreateCreditNoteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCreditNoteResponse, error) {
+	rsp, err := c.CreateCreditNoteWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateCreditNoteResponse(rsp)
+}
+
+// CreateCreditNoteWithResponse Give back some of a bill, or charge more for it
+//
+// The id is that of an issued monthly bill or of a daily bill, which itself never changes. A
+// credit lowers what is owed and then adds to cash; what was charged through a cloud account
+// lowers what its subscription owes, as debt that later charges pay off: nothing is taken back
+// from a marketplace. Notes never give back more than the bill came to: that is 409
+// `exceeds_bill`. Of a bill that was charged in several ways `settlement` must say which one:
+// else it is 409 `settlement_required`. `not_charged`, `subscription_ended` and
+// `nothing_billed` are other refusals.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/bills/{id}/credit-notes (the `CreateCreditNote` operationId).
+func (c *ClientWithResponses) CreateCreditNoteWithResponse(ctx context.Context, id ID, params *CreateCreditNoteParams, body CreateCreditNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCreditNoteResponse, error) {
+	rsp, err := c.CreateCreditNote(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateCreditNoteResponse(rsp)
 }
 
 // ExportBillWithResponse Download a monthly bill with all its daily bills
@@ -7671,6 +8818,21 @@ func (c *ClientWithResponses) GetCloudAccountWithResponse(ctx context.Context, i
 	return ParseGetCloudAccountResponse(rsp)
 }
 
+// GetCloudAccountBillWithResponse Add up what a cloud account was charged in a month, over all sites
+//
+// The month may be running. It is not a document of its own, and nothing is stored.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/cloud-accounts/{id}/bills (the `GetCloudAccountBill` operationId).
+func (c *ClientWithResponses) GetCloudAccountBillWithResponse(ctx context.Context, id ID, params *GetCloudAccountBillParams, reqEditors ...RequestEditorFn) (*GetCloudAccountBillResponse, error) {
+	rsp, err := c.GetCloudAccountBill(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCloudAccountBillResponse(rsp)
+}
+
 // ClaimCloudAccountWithBodyWithResponse Give a cloud account to a billing account
 //
 // Once claimed, the cloud account can settle that billing account's workspaces. A repeat
@@ -7705,6 +8867,34 @@ func (c *ClientWithResponses) ClaimCloudAccountWithResponse(ctx context.Context,
 	return ParseClaimCloudAccountResponse(rsp)
 }
 
+// ListCreditNotesWithResponse List credit and debit notes
+//
+// A key that acts for one account sees its own.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/credit-notes (the `ListCreditNotes` operationId).
+func (c *ClientWithResponses) ListCreditNotesWithResponse(ctx context.Context, params *ListCreditNotesParams, reqEditors ...RequestEditorFn) (*ListCreditNotesResponse, error) {
+	rsp, err := c.ListCreditNotes(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCreditNotesResponse(rsp)
+}
+
+// GetCreditNoteWithResponse Read a credit or debit note
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/credit-notes/{id} (the `GetCreditNote` operationId).
+func (c *ClientWithResponses) GetCreditNoteWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetCreditNoteResponse, error) {
+	rsp, err := c.GetCreditNote(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCreditNoteResponse(rsp)
+}
+
 // ListDailyBillsWithResponse List daily bills
 //
 // Give `day`, or `from` and `to`. With `workspace_id` these are the bills of one workspace,
@@ -7720,6 +8910,23 @@ func (c *ClientWithResponses) ListDailyBillsWithResponse(ctx context.Context, pa
 		return nil, err
 	}
 	return ParseListDailyBillsResponse(rsp)
+}
+
+// ExportBillsWithResponse Download all bills of a period
+//
+// Everything in one answer, however much it is; it breaks off if it cannot be completed. As CSV
+// a cell that a spreadsheet would run as a formula begins with an apostrophe. A key that acts
+// for one account gets its own.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/exports (the `ExportBills` operationId).
+func (c *ClientWithResponses) ExportBillsWithResponse(ctx context.Context, params *ExportBillsParams, reqEditors ...RequestEditorFn) (*ExportBillsResponse, error) {
+	rsp, err := c.ExportBills(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportBillsResponse(rsp)
 }
 
 // ListLedgerTransactionsWithResponse List the book of a billing account in one currency
@@ -7740,8 +8947,8 @@ func (c *ClientWithResponses) ListLedgerTransactionsWithResponse(ctx context.Con
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/listings (the `ListListings` operationId).
-func (c *ClientWithResponses) ListListingsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListListingsResponse, error) {
-	rsp, err := c.ListListings(ctx, reqEditors...)
+func (c *ClientWithResponses) ListListingsWithResponse(ctx context.Context, params *ListListingsParams, reqEditors ...RequestEditorFn) (*ListListingsResponse, error) {
+	rsp, err := c.ListListings(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -7984,8 +9191,8 @@ func (c *ClientWithResponses) GetSettlementRunWithResponse(ctx context.Context, 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/sites (the `ListSites` operationId).
-func (c *ClientWithResponses) ListSitesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSitesResponse, error) {
-	rsp, err := c.ListSites(ctx, reqEditors...)
+func (c *ClientWithResponses) ListSitesWithResponse(ctx context.Context, params *ListSitesParams, reqEditors ...RequestEditorFn) (*ListSitesResponse, error) {
+	rsp, err := c.ListSites(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -8300,6 +9507,9 @@ func ParseListAPIKeysResponse(rsp *http.Response) (*ListAPIKeysResponse, error) 
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -8398,6 +9608,9 @@ func ParseListBillingAccountsResponse(rsp *http.Response) (*ListBillingAccountsR
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 
@@ -8531,6 +9744,9 @@ func ParseListBillsResponse(rsp *http.Response) (*ListBillsResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -8556,6 +9772,39 @@ func ParseGetBillResponse(rsp *http.Response) (*GetBillResponse, error) {
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateCreditNoteResponse parses an HTTP response from a CreateCreditNoteWithResponse call
+func ParseCreateCreditNoteResponse(rsp *http.Response) (*CreateCreditNoteResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateCreditNoteResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest CreditNote
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -8633,6 +9882,9 @@ func ParseListBindingsResponse(rsp *http.Response) (*ListBindingsResponse, error
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -8698,6 +9950,9 @@ func ParseListCallbacksResponse(rsp *http.Response) (*ListCallbacksResponse, err
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 
@@ -8798,6 +10053,9 @@ func ParseListCloudAccountsResponse(rsp *http.Response) (*ListCloudAccountsRespo
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -8819,6 +10077,39 @@ func ParseGetCloudAccountResponse(rsp *http.Response) (*GetCloudAccountResponse,
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest CloudAccount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetCloudAccountBillResponse parses an HTTP response from a GetCloudAccountBillWithResponse call
+func ParseGetCloudAccountBillResponse(rsp *http.Response) (*GetCloudAccountBillResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCloudAccountBillResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CloudAccountBill
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8869,6 +10160,75 @@ func ParseClaimCloudAccountResponse(rsp *http.Response) (*ClaimCloudAccountRespo
 	return response, nil
 }
 
+// ParseListCreditNotesResponse parses an HTTP response from a ListCreditNotesWithResponse call
+func ParseListCreditNotesResponse(rsp *http.Response) (*ListCreditNotesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCreditNotesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CreditNoteList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
+	}
+
+	return response, nil
+}
+
+// ParseGetCreditNoteResponse parses an HTTP response from a GetCreditNoteWithResponse call
+func ParseGetCreditNoteResponse(rsp *http.Response) (*GetCreditNoteResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCreditNoteResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CreditNote
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListDailyBillsResponse parses an HTTP response from a ListDailyBillsWithResponse call
 func ParseListDailyBillsResponse(rsp *http.Response) (*ListDailyBillsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8896,6 +10256,45 @@ func ParseListDailyBillsResponse(rsp *http.Response) (*ListDailyBillsResponse, e
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
+	}
+
+	return response, nil
+}
+
+// ParseExportBillsResponse parses an HTTP response from a ExportBillsWithResponse call
+func ParseExportBillsResponse(rsp *http.Response) (*ExportBillsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportBillsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BillsExport
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 
@@ -8930,6 +10329,9 @@ func ParseListLedgerTransactionsResponse(rsp *http.Response) (*ListLedgerTransac
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -8963,6 +10365,9 @@ func ParseListListingsResponse(rsp *http.Response) (*ListListingsResponse, error
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -8995,6 +10400,9 @@ func ParseListMeteringRecordsResponse(rsp *http.Response) (*ListMeteringRecordsR
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 
@@ -9062,6 +10470,9 @@ func ParseListPrepaidCardsResponse(rsp *http.Response) (*ListPrepaidCardsRespons
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -9127,6 +10538,9 @@ func ParseListPriceBooksResponse(rsp *http.Response) (*ListPriceBooksResponse, e
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 
@@ -9226,6 +10640,9 @@ func ParseListSettlementRunsResponse(rsp *http.Response) (*ListSettlementRunsRes
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 
@@ -9359,6 +10776,9 @@ func ParseListSitesResponse(rsp *http.Response) (*ListSitesResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -9391,6 +10811,9 @@ func ParseListSubscriptionsResponse(rsp *http.Response) (*ListSubscriptionsRespo
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 
@@ -9458,6 +10881,9 @@ func ParseListUsageResponse(rsp *http.Response) (*ListUsageResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -9524,6 +10950,9 @@ func ParseListUsageDaysResponse(rsp *http.Response) (*ListUsageDaysResponse, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
 	}
 
 	return response, nil
@@ -9589,6 +11018,9 @@ func ParseListVouchersResponse(rsp *http.Response) (*ListVouchersResponse, error
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 
@@ -9754,6 +11186,9 @@ func ParseListWorkspacesResponse(rsp *http.Response) (*ListWorkspacesResponse, e
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 

@@ -9,25 +9,28 @@ import (
 
 // Defines values for BillStatus.
 const (
-	Issued        BillStatus = "issued"
-	Overdue       BillStatus = "overdue"
-	Paid          BillStatus = "paid"
-	PartiallyPaid BillStatus = "partially_paid"
-	Void          BillStatus = "void"
+	BillStatusIssued        BillStatus = "issued"
+	BillStatusOpen          BillStatus = "open"
+	BillStatusOverdue       BillStatus = "overdue"
+	BillStatusPaid          BillStatus = "paid"
+	BillStatusPartiallyPaid BillStatus = "partially_paid"
+	BillStatusVoid          BillStatus = "void"
 )
 
 // Valid indicates whether the value is a known member of the BillStatus enum.
 func (e BillStatus) Valid() bool {
 	switch e {
-	case Issued:
+	case BillStatusIssued:
 		return true
-	case Overdue:
+	case BillStatusOpen:
 		return true
-	case Paid:
+	case BillStatusOverdue:
 		return true
-	case PartiallyPaid:
+	case BillStatusPaid:
 		return true
-	case Void:
+	case BillStatusPartiallyPaid:
+		return true
+	case BillStatusVoid:
 		return true
 	default:
 		return false
@@ -55,6 +58,24 @@ func (e BindingCause) Valid() bool {
 	}
 }
 
+// Defines values for CreditNoteKind.
+const (
+	CreditNoteKindCredit CreditNoteKind = "credit"
+	CreditNoteKindDebit  CreditNoteKind = "debit"
+)
+
+// Valid indicates whether the value is a known member of the CreditNoteKind enum.
+func (e CreditNoteKind) Valid() bool {
+	switch e {
+	case CreditNoteKindCredit:
+		return true
+	case CreditNoteKindDebit:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for DailyBillStatus.
 const (
 	DailyBillStatusOpen    DailyBillStatus = "open"
@@ -70,6 +91,24 @@ func (e DailyBillStatus) Valid() bool {
 	case DailyBillStatusSealed:
 		return true
 	case DailyBillStatusSettled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Format.
+const (
+	Csv  Format = "csv"
+	JSON Format = "json"
+)
+
+// Valid indicates whether the value is a known member of the Format enum.
+func (e Format) Valid() bool {
+	switch e {
+	case Csv:
+		return true
+	case JSON:
 		return true
 	default:
 		return false
@@ -190,6 +229,24 @@ func (e MeteringStatus) Valid() bool {
 	case MeteringStatusSending:
 		return true
 	case MeteringStatusUnknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewCreditNoteKind.
+const (
+	NewCreditNoteKindCredit NewCreditNoteKind = "credit"
+	NewCreditNoteKindDebit  NewCreditNoteKind = "debit"
+)
+
+// Valid indicates whether the value is a known member of the NewCreditNoteKind enum.
+func (e NewCreditNoteKind) Valid() bool {
+	switch e {
+	case NewCreditNoteKindCredit:
+		return true
+	case NewCreditNoteKindDebit:
 		return true
 	default:
 		return false
@@ -447,25 +504,31 @@ func (e SubscriptionStatus) Valid() bool {
 
 // Defines values for TransactionKind.
 const (
-	Adjustment TransactionKind = "adjustment"
-	Expiry     TransactionKind = "expiry"
-	Grant      TransactionKind = "grant"
-	TopUp      TransactionKind = "top_up"
-	Usage      TransactionKind = "usage"
+	TransactionKindAdjustment TransactionKind = "adjustment"
+	TransactionKindCreditNote TransactionKind = "credit_note"
+	TransactionKindDebitNote  TransactionKind = "debit_note"
+	TransactionKindExpiry     TransactionKind = "expiry"
+	TransactionKindGrant      TransactionKind = "grant"
+	TransactionKindTopUp      TransactionKind = "top_up"
+	TransactionKindUsage      TransactionKind = "usage"
 )
 
 // Valid indicates whether the value is a known member of the TransactionKind enum.
 func (e TransactionKind) Valid() bool {
 	switch e {
-	case Adjustment:
+	case TransactionKindAdjustment:
 		return true
-	case Expiry:
+	case TransactionKindCreditNote:
 		return true
-	case Grant:
+	case TransactionKindDebitNote:
 		return true
-	case TopUp:
+	case TransactionKindExpiry:
 		return true
-	case Usage:
+	case TransactionKindGrant:
+		return true
+	case TransactionKindTopUp:
+		return true
+	case TransactionKindUsage:
 		return true
 	default:
 		return false
@@ -490,18 +553,21 @@ func (e WorkspaceStatus) Valid() bool {
 	}
 }
 
-// Defines values for ExportBillParamsFormat.
+// Defines values for ExportBillsParamsOf.
 const (
-	Csv  ExportBillParamsFormat = "csv"
-	JSON ExportBillParamsFormat = "json"
+	Bills          ExportBillsParamsOf = "bills"
+	DailyBillLines ExportBillsParamsOf = "daily_bill_lines"
+	DailyBills     ExportBillsParamsOf = "daily_bills"
 )
 
-// Valid indicates whether the value is a known member of the ExportBillParamsFormat enum.
-func (e ExportBillParamsFormat) Valid() bool {
+// Valid indicates whether the value is a known member of the ExportBillsParamsOf enum.
+func (e ExportBillsParamsOf) Valid() bool {
 	switch e {
-	case Csv:
+	case Bills:
 		return true
-	case JSON:
+	case DailyBillLines:
+		return true
+	case DailyBills:
 		return true
 	default:
 		return false
@@ -588,28 +654,44 @@ type BalanceChange struct {
 	BillingAccountID string `json:"billing_account_id"`
 }
 
-// Bill What a billing account came to in one month and currency, the sum of its daily bills.
+// Bill What a billing account came to in one month and currency: the sum of its daily bills, and of
+// those of earlier months that were made after they were closed. Once issued it never changes,
+// but for `status`, `due`, `net` and `credit_notes`, which say how it stands now.
 type Bill struct {
-	Arrears          Amount      `json:"arrears"`
-	BillingAccountID string      `json:"billing_account_id"`
-	CloudCharge      Amount      `json:"cloud_charge"`
-	Deductions       []Deduction `json:"deductions"`
-	ID               string      `json:"id"`
-	IssuedAt         time.Time   `json:"issued_at"`
+	Arrears          Amount `json:"arrears"`
+	BillingAccountID string `json:"billing_account_id"`
+	CloudCharge      Amount `json:"cloud_charge"`
+
+	// CreditNotes Those of the bill and of its daily bills; `net` is the total with them.
+	CreditNotes []CreditNote `json:"credit_notes"`
+	Deductions  []Deduction  `json:"deductions"`
+	Due         Amount       `json:"due"`
+
+	// DueAt Until when it must be paid; absent while it is open.
+	DueAt *time.Time `json:"due_at,omitempty"`
+	ID    string     `json:"id"`
+
+	// IssuedAt Absent while it is open.
+	IssuedAt *time.Time `json:"issued_at,omitempty"`
 
 	// Month Example: 2026-10
-	Month      Month           `json:"month"`
+	Month Month  `json:"month"`
+	Net   Amount `json:"net"`
+
+	// Status `open` while the month is not closed; `overdue` after `due_at`; `void` if all of it was credited.
 	Status     BillStatus      `json:"status"`
 	Total      Amount          `json:"total"`
 	Workspaces []BillWorkspace `json:"workspaces"`
 }
 
-// BillStatus defines model for Bill.Status.
+// BillStatus `open` while the month is not closed; `overdue` after `due_at`; `void` if all of it was credited.
 type BillStatus string
 
 // BillExport defines model for BillExport.
 type BillExport struct {
-	// Bill What a billing account came to in one month and currency, the sum of its daily bills.
+	// Bill What a billing account came to in one month and currency: the sum of its daily bills, and of
+	// those of earlier months that were made after they were closed. Once issued it never changes,
+	// but for `status`, `due`, `net` and `credit_notes`, which say how it stands now.
 	Bill       Bill        `json:"bill"`
 	DailyBills []DailyBill `json:"daily_bills"`
 }
@@ -647,9 +729,16 @@ type BillList struct {
 
 // BillWorkspace defines model for BillWorkspace.
 type BillWorkspace struct {
-	Amount Amount `json:"amount"`
-	Days   int    `json:"days"`
-	Site   string `json:"site"`
+	// AdjustsMonth The earlier month that the days are of; they were billed after it was closed.
+	//
+	// Example: 2026-09
+	AdjustsMonth *string `json:"adjusts_month,omitempty"`
+	Amount       Amount  `json:"amount"`
+	CloudCharge  Amount  `json:"cloud_charge"`
+
+	// Days Days that moved money.
+	Days int    `json:"days"`
+	Site string `json:"site"`
 
 	// SubscriptionID What it was settled through; absent for the wallet.
 	SubscriptionID *string `json:"subscription_id,omitempty"`
@@ -680,6 +769,13 @@ type BillingAccountChange struct {
 type BillingAccountList struct {
 	Data       []BillingAccount `json:"data"`
 	NextCursor string           `json:"next_cursor"`
+}
+
+// BillsExport defines model for BillsExport.
+type BillsExport struct {
+	// Data Items of the schema Bill, DailyBill or DailyBillLine, as asked for.
+	Data       []map[string]interface{} `json:"data"`
+	NextCursor string                   `json:"next_cursor"`
 }
 
 // Binding defines model for Binding.
@@ -776,10 +872,54 @@ type CloudAccount struct {
 	Workspaces []string `json:"workspaces"`
 }
 
+// CloudAccountBill defines model for CloudAccountBill.
+type CloudAccountBill struct {
+	CloudAccountID string            `json:"cloud_account_id"`
+	Currencies     []CloudAccountSum `json:"currencies"`
+
+	// Month Example: 2026-10
+	Month Month `json:"month"`
+}
+
 // CloudAccountList defines model for CloudAccountList.
 type CloudAccountList struct {
 	Data       []CloudAccount `json:"data"`
 	NextCursor string         `json:"next_cursor"`
+}
+
+// CloudAccountSum defines model for CloudAccountSum.
+type CloudAccountSum struct {
+	Charged       Amount            `json:"charged"`
+	CreditNotes   Amount            `json:"credit_notes"`
+	Subscriptions []SubscriptionSum `json:"subscriptions"`
+}
+
+// CreditNote Deductions, cloud charge and arrears say how the money went, with the signs of a bill: below
+// zero they give back.
+type CreditNote struct {
+	Amount  Amount `json:"amount"`
+	Arrears Amount `json:"arrears"`
+
+	// BillID The bill that it names, monthly or daily.
+	BillID           string         `json:"bill_id"`
+	BillingAccountID string         `json:"billing_account_id"`
+	By               *string        `json:"by,omitempty"`
+	CloudCharge      Amount         `json:"cloud_charge"`
+	Deductions       []Deduction    `json:"deductions"`
+	ID               string         `json:"id"`
+	IssuedAt         time.Time      `json:"issued_at"`
+	Kind             CreditNoteKind `json:"kind"`
+	Reason           string         `json:"reason"`
+	Settlement       Settlement     `json:"settlement"`
+}
+
+// CreditNoteKind defines model for CreditNote.Kind.
+type CreditNoteKind string
+
+// CreditNoteList defines model for CreditNoteList.
+type CreditNoteList struct {
+	Data       []CreditNote `json:"data"`
+	NextCursor string       `json:"next_cursor"`
 }
 
 // Currency ISO 4217.
@@ -819,6 +959,37 @@ type DailyBill struct {
 // DailyBillStatus `open` in a preview; `sealed` once made, while something of it is owed; `settled` if all of it was paid or charged to a cloud account.
 type DailyBillStatus string
 
+// DailyBillLine A line of a daily bill with what it belongs to.
+type DailyBillLine struct {
+	Amount           Amount  `json:"amount"`
+	BillID           string  `json:"bill_id"`
+	BillingAccountID string  `json:"billing_account_id"`
+	CorrectsDay      *string `json:"corrects_day,omitempty"`
+
+	// Day A day at a site.
+	//
+	// Example: 2026-11-20
+	Day   Day    `json:"day"`
+	Item  string `json:"item"`
+	Price string `json:"price"`
+
+	// Quantity An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Quantity Decimal `json:"quantity"`
+	Site     string  `json:"site"`
+
+	// SubscriptionID What it was settled through; absent for the wallet.
+	SubscriptionID *string `json:"subscription_id,omitempty"`
+
+	// Unit An exact decimal of up to 19 digits, without exponent.
+	//
+	// Example: 1200000
+	Unit        Decimal `json:"unit"`
+	Variant     string  `json:"variant"`
+	WorkspaceID string  `json:"workspace_id"`
+}
+
 // DailyBillList defines model for DailyBillList.
 type DailyBillList struct {
 	Data       []DailyBill `json:"data"`
@@ -852,6 +1023,9 @@ type FieldProblem struct {
 	// Field A field of the body, nested ones as `outer/inner`, or a parameter.
 	Field string `json:"field"`
 }
+
+// Format defines model for Format.
+type Format string
 
 // Fund defines model for Fund.
 type Fund struct {
@@ -1002,6 +1176,17 @@ type NewBinding struct {
 type NewClaim struct {
 	BillingAccountID string `json:"billing_account_id"`
 }
+
+// NewCreditNote The amount is above zero and in the bill's currency; `kind` says which way it goes.
+type NewCreditNote struct {
+	Amount     Amount             `json:"amount"`
+	Kind       *NewCreditNoteKind `json:"kind,omitempty"`
+	Reason     string             `json:"reason"`
+	Settlement *Settlement        `json:"settlement,omitempty"`
+}
+
+// NewCreditNoteKind defines model for NewCreditNote.Kind.
+type NewCreditNoteKind string
 
 // NewPrepaidCard defines model for NewPrepaidCard.
 type NewPrepaidCard struct {
@@ -1399,6 +1584,24 @@ type SubscriptionList struct {
 // SubscriptionStatus `pending` → `active` ⇄ `frozen` → `ending` → `ended`. A cloud account has the best of its subscriptions.
 type SubscriptionStatus string
 
+// SubscriptionSum `charged` is the sum of the daily bills' cloud charges in the month, `credit_notes` that of the
+// notes issued in it (UTC), below zero if they give back. `metering` is of all months until now:
+// (units accepted + units in flight) × unit amount + carry is all that was ever charged.
+type SubscriptionSum struct {
+	Charged     Amount `json:"charged"`
+	CreditNotes Amount `json:"credit_notes"`
+	Metering    struct {
+		Carry         Amount `json:"carry"`
+		UnitAmount    Amount `json:"unit_amount"`
+		UnitsAccepted int64  `json:"units_accepted"`
+
+		// UnitsInFlight In records that are not final.
+		UnitsInFlight int64 `json:"units_in_flight"`
+	} `json:"metering"`
+	SubscriptionID string          `json:"subscription_id"`
+	Workspaces     []BillWorkspace `json:"workspaces"`
+}
+
 // Transaction Postings sum to zero. Each transaction's hash covers the one before.
 type Transaction struct {
 	At               time.Time `json:"at"`
@@ -1612,6 +1815,11 @@ type ListAPIKeysParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // CreateAPIKeyParams defines parameters for CreateAPIKey.
@@ -1645,6 +1853,11 @@ type ListBillingAccountsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // CreateBillingAccountParams defines parameters for CreateBillingAccount.
@@ -1667,15 +1880,29 @@ type ListBillsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *BillCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// CreateCreditNoteParams defines parameters for CreateCreditNote.
+type CreateCreditNoteParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ExportBillParams defines parameters for ExportBill.
 type ExportBillParams struct {
-	Format *ExportBillParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
-
-// ExportBillParamsFormat defines parameters for ExportBill.
-type ExportBillParamsFormat string
 
 // ListBindingsParams defines parameters for ListBindings.
 type ListBindingsParams struct {
@@ -1693,6 +1920,11 @@ type ListBindingsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // CreateBindingParams defines parameters for CreateBinding.
@@ -1727,6 +1959,11 @@ type ListCallbacksParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ReplayCallbackParams defines parameters for ReplayCallback.
@@ -1758,6 +1995,16 @@ type ListCloudAccountsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// GetCloudAccountBillParams defines parameters for GetCloudAccountBill.
+type GetCloudAccountBillParams struct {
+	Month Month `form:"month" json:"month"`
 }
 
 // ClaimCloudAccountParams defines parameters for ClaimCloudAccount.
@@ -1767,6 +2014,26 @@ type ClaimCloudAccountParams struct {
 	// with another request is 422. Keys are kept per API key and for ever; a request that failed
 	// does not use its key up.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListCreditNotesParams defines parameters for ListCreditNotes.
+type ListCreditNotesParams struct {
+	// BillingAccountID Only those of this billing account.
+	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
+
+	// BillID Only those that name this bill, monthly or daily.
+	BillID *string `form:"bill_id,omitempty" json:"bill_id,omitempty"`
+
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ListDailyBillsParams defines parameters for ListDailyBills.
@@ -1789,7 +2056,35 @@ type ListDailyBillsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *BillCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
+
+// ExportBillsParams defines parameters for ExportBills.
+type ExportBillsParams struct {
+	// Of `bills` are issued monthly bills; `daily_bill_lines` has a row for each line of each daily bill.
+	Of ExportBillsParamsOf `form:"of" json:"of"`
+
+	// From The first day; of monthly bills, any day of the first month.
+	From Day `form:"from" json:"from"`
+
+	// To The day after the last; at most 366 days after the first.
+	To Day `form:"to" json:"to"`
+
+	// BillingAccountID Only those of this billing account.
+	BillingAccountID *string `form:"billing_account_id,omitempty" json:"billing_account_id,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// ExportBillsParamsOf defines parameters for ExportBills.
+type ExportBillsParamsOf string
 
 // ListLedgerTransactionsParams defines parameters for ListLedgerTransactions.
 type ListLedgerTransactionsParams struct {
@@ -1803,6 +2098,19 @@ type ListLedgerTransactionsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// ListListingsParams defines parameters for ListListings.
+type ListListingsParams struct {
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ListMeteringRecordsParams defines parameters for ListMeteringRecords.
@@ -1818,6 +2126,11 @@ type ListMeteringRecordsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // FlushMeteringParams defines parameters for FlushMetering.
@@ -1832,6 +2145,11 @@ type FlushMeteringParams struct {
 // ListPrepaidCardsParams defines parameters for ListPrepaidCards.
 type ListPrepaidCardsParams struct {
 	BillingAccountID string `form:"billing_account_id" json:"billing_account_id"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // CreatePrepaidCardParams defines parameters for CreatePrepaidCard.
@@ -1850,6 +2168,11 @@ type ListPriceBooksParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // CreatePriceBookParams defines parameters for CreatePriceBook.
@@ -1868,6 +2191,11 @@ type ListSettlementRunsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // StartSettlementRunParams defines parameters for StartSettlementRun.
@@ -1877,6 +2205,14 @@ type StartSettlementRunParams struct {
 	// with another request is 422. Keys are kept per API key and for ever; a request that failed
 	// does not use its key up.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListSitesParams defines parameters for ListSites.
+type ListSitesParams struct {
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
@@ -1896,6 +2232,11 @@ type ListSubscriptionsParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ListUsageParams defines parameters for ListUsage.
@@ -1907,6 +2248,11 @@ type ListUsageParams struct {
 
 	// Item Only samples of this item.
 	Item *Item `form:"item,omitempty" json:"item,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ReportUsageJSONBody defines parameters for ReportUsage.
@@ -1924,11 +2270,21 @@ type ListUsageDaysParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ListVouchersParams defines parameters for ListVouchers.
 type ListVouchersParams struct {
 	BillingAccountID string `form:"billing_account_id" json:"billing_account_id"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // CreateVoucherParams defines parameters for CreateVoucher.
@@ -1961,6 +2317,11 @@ type ListWorkspacesParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ListWorkspacesParamsStatus defines parameters for ListWorkspaces.
@@ -1983,6 +2344,9 @@ type CreateBillingAccountJSONRequestBody = NewBillingAccount
 
 // UpdateBillingAccountJSONRequestBody defines body for UpdateBillingAccount for application/json ContentType.
 type UpdateBillingAccountJSONRequestBody = BillingAccountChange
+
+// CreateCreditNoteJSONRequestBody defines body for CreateCreditNote for application/json ContentType.
+type CreateCreditNoteJSONRequestBody = NewCreditNote
 
 // CreateBindingJSONRequestBody defines body for CreateBinding for application/json ContentType.
 type CreateBindingJSONRequestBody = NewBinding
