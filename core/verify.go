@@ -237,54 +237,6 @@ func same(a, b any) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(x, y)
 }
 
-// dailyBills: a bill equals its lines and what paid for it, and comes out the
-// same from its samples and price book (I4, I5, I6).
-func (v *verifier) dailyBills(ctx context.Context) error {
-	var prices *tariffs // of when the bills are looked at
-	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) (days []usage.Day, err error) {
-		if prices, err = loadTariffs(ctx, tx); err != nil {
-			return nil, err
-		}
-		return collect(tx.BillDays(ctx))
-	})
-	if err != nil {
-		return err
-	}
-	for _, day := range days {
-		v.again = preparation{Service: v.Service, tariffs: prices, day: day, result: v.again.result}
-		err := each(ctx, v, "daily_bills", func(ctx context.Context, tx ReadTx, p Page) (List[settlement.DailyBill], error) {
-			return listed(tx.DailyBillsOn(ctx, day, more(p)), p, func(b settlement.DailyBill) string { return string(b.Workspace) })
-		}, v.dailyBill)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (v *verifier) dailyBill(ctx context.Context, tx ReadTx, b settlement.DailyBill) error {
-	if err := b.Check(); err != nil {
-		v.breaks("I4", string(b.ID), "%v", err)
-	}
-	rec, err := tx.UsageOf(ctx, b.Workspace, b.Day)
-	if errors.Is(err, ErrNotFound) || err == nil && (!rec.Sealed || rec.Rev < b.UsageRev) {
-		v.breaks("I5", string(b.ID), "its samples are missing or not sealed")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v.again.tx = tx
-	again, ok, err := v.again.lines(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
-	if err != nil {
-		return err
-	}
-	if !ok || !slices.Equal(again.Lines, b.Lines) || again.Total != b.Total {
-		v.breaks("I6", string(b.ID), "its samples and price book come to %s, not %s", again.Total, b.Total)
-	}
-	return nil
-}
-
 // meters: what a subscription was charged is reported, in flight, or carried,
 // and no unit is counted twice (I7, I8).
 func (v *verifier) meters(ctx context.Context) error {
