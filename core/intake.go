@@ -19,6 +19,9 @@ const (
 	maxAhead = time.Hour
 	// lateDays is how long after its day a sample is still taken: two bills.
 	lateDays = 62
+	// lateAhead is how many days may take late samples: the running one, or the
+	// next one if it was billed early, at the end of a subscription.
+	lateAhead = 2
 	// maxItem bounds names that samples give.
 	maxItem = 128
 )
@@ -61,7 +64,14 @@ func (s *Service) ReportUsage(ctx context.Context, samples []UsageSample) (Usage
 		return in.report, err
 	}
 	in.report.Late += len(late)
-	_, err = in.append(ctx, late)
+	for ahead := range usage.Day(lateAhead) {
+		for i := range late {
+			late[i].Day = usage.DayOf(in.now, in.sites[late[i].Workspace].Zone) + ahead
+		}
+		if late, err = in.append(ctx, late); err != nil || len(late) == 0 {
+			break
+		}
+	}
 	return in.report, err
 }
 
@@ -142,7 +152,7 @@ func (in *intake) wrong(x *UsageSample, site *workspace.Site) (code, detail stri
 }
 
 // append stores entries and counts what became of them. It returns those that
-// came late, moved to the day that is open at their site now.
+// came late.
 func (in *intake) append(ctx context.Context, entries []usage.Entry) ([]usage.Entry, error) {
 	verdicts, err := in.Store.AppendUsage(ctx, entries)
 	if err != nil {
@@ -158,9 +168,7 @@ func (in *intake) append(ctx context.Context, entries []usage.Entry) ([]usage.En
 		case usage.Replaced:
 			in.report.Replaced++
 		case usage.Late:
-			e := entries[i]
-			e.Day = usage.DayOf(in.now, in.sites[e.Workspace].Zone)
-			late = append(late, e)
+			late = append(late, entries[i])
 		}
 	}
 	return late, nil

@@ -28,6 +28,7 @@ type Config struct {
 	// LocalSecret, if not empty, is an operator's API key that is not stored:
 	// for programs that have opened the store themselves.
 	LocalSecret string
+	Alerts      Alerts
 }
 
 // Service is what the program does, for whoever asks: webhooks, API, CLI.
@@ -39,6 +40,9 @@ type Service struct {
 	rejected rejectLog
 	// lookedAt is when each day was last settled by itself; only that loop has it.
 	lookedAt map[usage.Day]time.Time
+	sent     sentLog
+	watch    watch
+	zeroed   zeroLog
 }
 
 // NewService returns a service. Run must be running for tasks to be done.

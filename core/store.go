@@ -235,6 +235,8 @@ type AccessWriter interface {
 type TaskReader interface {
 	// Tasks yields tasks that are not done, by due time.
 	Tasks(ctx context.Context, p Page) iter.Seq2[Task, error]
+	// TaskDue reports whether a task of a kind is due at now and not leased.
+	TaskDue(ctx context.Context, kind string, now time.Time) (bool, error)
 }
 
 // TaskWriter writes tasks: work promised in a transaction and done after it.

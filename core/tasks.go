@@ -42,6 +42,9 @@ func (s *Service) Run(ctx context.Context) {
 	every(taskPoll, s.RunSettlements)
 	every(settleEvery, s.settleDue)
 	every(reportEvery, s.Flush)
+	every(alarmEvery, s.WatchMeters)
+	every(surveyEvery, s.SurveyMeters)
+	every(zeroEvery, s.SealZeros)
 	every(sweepEvery, s.sweep)
 	for _, m := range s.Marketplaces {
 		if m.Feed != nil {
@@ -125,18 +128,8 @@ func (s *Service) runKind(ctx context.Context, kind string, do func(context.Cont
 func (s *Service) nothingDue(ctx context.Context, kind string) (bool, error) {
 	now := s.Now()
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (bool, error) {
-		for t, err := range tx.Tasks(ctx, Page{Limit: taskBatch * 4}) {
-			if err != nil {
-				return false, err
-			}
-			if t.DueAt.After(now) {
-				break
-			}
-			if t.Kind == kind && !t.LeasedUntil.After(now) {
-				return false, nil
-			}
-		}
-		return true, nil
+		due, err := tx.TaskDue(ctx, kind, now)
+		return !due, err
 	})
 }
 
@@ -145,14 +138,21 @@ func (s *Service) work(ctx context.Context, t Task, within time.Duration, do fun
 	run, cancel := context.WithTimeout(ctx, within)
 	err := do(run, t)
 	cancel()
+	if err != nil {
+		return s.putBack(ctx, t, err)
+	}
 	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
-		if err == nil {
-			return tx.DeleteTask(ctx, t.ID)
-		}
-		t.Attempts++
-		t.LeasedUntil = time.Time{}
-		t.DueAt = s.Now().Add(backoff(t.Attempts))
-		t.LastError = errorClass(err)
+		return tx.DeleteTask(ctx, t.ID)
+	})
+}
+
+// putBack promises a task that failed again, for later.
+func (s *Service) putBack(ctx context.Context, t Task, why error) error {
+	t.Attempts++
+	t.LeasedUntil = time.Time{}
+	t.DueAt = s.Now().Add(backoff(t.Attempts))
+	t.LastError = errorClass(why)
+	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
 		return tx.PutTask(ctx, t)
 	})
 }

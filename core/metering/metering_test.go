@@ -35,7 +35,7 @@ func TestNothingIsLostToRounding(t *testing.T) {
 			case 3:
 				if len(flying) > 0 {
 					end := rapid.SampledFrom([]metering.Status{metering.Accepted, metering.Expired, metering.Rejected}).Draw(t, "end")
-					a, flying = a.Finish(flying[0], end), flying[1:]
+					a, flying = a.Finish(&metering.Record{Units: flying[0], Status: end}, time.Time{}), flying[1:]
 				}
 			}
 			balanced(t, a, charged)

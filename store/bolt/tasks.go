@@ -104,18 +104,27 @@ func (t *txn) LeaseTasks(
 	return free, nil
 }
 
+// TaskDue implements core.TaskReader.
+func (r *reader) TaskDue(_ context.Context, kind string, now time.Time) (bool, error) {
+	if r.over {
+		return false, errOver
+	}
+	free, err := r.freeTasks(kind, utc(now), 1)
+	return len(free) > 0, err
+}
+
 // freeTasks returns up to limit tasks of a kind that are due and not leased.
-func (t *txn) freeTasks(kind string, now time.Time, limit int) ([]core.Task, error) {
+func (r *reader) freeTasks(kind string, now time.Time, limit int) ([]core.Task, error) {
 	var free []core.Task
 	prefix := prefixOf(kind)
 	// Keys of tasks that become free at now begin with latest; "0" follows "/".
 	latest := string(prefix) + strings.TrimSuffix(core.Task{DueAt: now}.Key(), "/") + "0"
-	for key := range t.scan(tasksByFree, prefix, nil, ascending) {
+	for key := range r.scan(tasksByFree, prefix, nil, ascending) {
 		if len(free) >= limit || string(key) >= latest {
 			break
 		}
 		_, id, _ := strings.Cut(string(key[len(prefix):]), "/")
-		task, err := t.task(id)
+		task, err := r.task(id)
 		if err != nil {
 			return nil, err
 		}
