@@ -41,6 +41,7 @@ type app struct {
 	ids     *id.Generator
 	store   core.Store
 	svc     *core.Service
+	metrics *metrics
 	handler http.Handler
 	admin   http.Handler
 }
@@ -83,9 +84,18 @@ func openApp(ctx context.Context, cfg Config, o appOptions) (*app, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
+	a.metrics = newMetrics()
+	for _, m := range markets {
+		if m.Meter != nil {
+			a.metrics.start(m.Listing.ID)
+		}
+	}
 	a.svc = core.NewService(core.Config{
 		Store: a.store, Marketplaces: markets, Sites: sites, Mailer: a.mailer(), Now: a.now,
 		NewID: a.ids.New, Log: a.log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: o.local, Dev: a.dev != nil,
+		Alerts: core.Alerts{
+			Email: cfg.Alerts.Email, Silence: time.Duration(cfg.Alerts.SilentHours) * time.Hour, Count: a.metrics.count,
+		},
 	})
 	if a.handler, a.admin, err = a.routes(); err != nil {
 		return nil, errors.Join(err, a.store.Close())
