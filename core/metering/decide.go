@@ -34,7 +34,7 @@ func Answer(r Record, v Result, resend bool, now time.Time) Record {
 	case OutOfTime:
 		r.Status = Expired
 	case MaybeTaken:
-		r.Status, r.Doubt = Unknown, true
+		r.Status, r.Doubt, r.RetryAt = Unknown, true, time.Time{}
 		if resend {
 			r = again(r, v, now)
 		}
