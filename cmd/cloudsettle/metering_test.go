@@ -3,11 +3,18 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"cloudsettle/core/metering"
 )
 
 // send asks the API as the operator, with a body, and returns the answer.
@@ -236,5 +243,59 @@ func (j *journey) billed(x customer, listing string, byHand bool) {
 	st := j.get("subscriptions/" + x.subscription + "/metering")
 	if st["accepted_units"] != 1851.0 || fmt.Sprint(st["carry"].(object)["amount"]) != "0.008517" || st["health"] != "reporting" {
 		j.t.Errorf("metering of the subscription %v, want 1851 units and 0.008517 carried, reporting", st)
+	}
+}
+
+// TestMeteringIsMonitored: the metrics have every alarm and state of every
+// listing from the beginning, so that a first one is seen to rise.
+func TestMeteringIsMonitored(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "cloudsettle.yaml")
+	text := fmt.Sprintf(journeyConfig, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1", dir)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := loadConfig(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := openApp(t.Context(), cfg, appOptions{dev: newDevTools(), log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	if err := errors.Join(a.svc.WatchMeters(t.Context()), a.svc.SurveyMeters(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	a.metrics.count("aws-main", metering.TroubleExpired, 3)
+	w := httptest.NewRecorder()
+	a.admin.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, want := range []string{
+		`cloudsettle_metering_records{alarm="critical",listing="aws-main"} 0`,
+		`cloudsettle_metering_records{alarm="calm",listing="hw-cn"} 0`,
+		`cloudsettle_metering_oldest_seconds{listing="ali-cn"} 0`,
+		`cloudsettle_metering_subscriptions{health="silent",listing="ali-cn"} 0`,
+		`cloudsettle_metering_alarms_total{alarm="expired",listing="aws-main"} 3`,
+		`cloudsettle_metering_alarms_total{alarm="unknown",listing="hw-cn"} 0`,
+	} {
+		if !strings.Contains(w.Body.String(), want+"\n") {
+			t.Errorf("/metrics has no line %s", want)
+		}
+	}
+}
+
+// TestAlertsAreChecked: a mistyped address would be noticed when it is needed.
+func TestAlertsAreChecked(t *testing.T) {
+	t.Parallel()
+	for want, a := range map[string]Alerts{
+		"":                    {Email: []string{"oncall@example.com"}, SilentHours: 24},
+		"alerts.email[1]":     {Email: []string{"oncall@example.com", "oncall"}, SilentHours: 24},
+		"alerts.silent_hours": {SilentHours: 0},
+	} {
+		err := a.validate()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: %v, want %q", a, err, want)
+		}
 	}
 }

@@ -109,6 +109,32 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestRetryAfterIsHeeded: the marketplace's own wait holds, waits grow, but
+// never past the last moment at which the record would still be taken.
+func TestRetryAfterIsHeeded(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name          string
+		attempts      int
+		left, after   time.Duration
+		least, atMost time.Duration
+	}{
+		{"First", 1, 24 * time.Hour, 0, 30 * time.Second, 30 * time.Second},
+		{"Grown", 9, 24 * time.Hour, 0, 15 * time.Minute, 15 * time.Minute},
+		{"AsTold", 1, 24 * time.Hour, time.Hour, time.Hour, time.Hour},
+		{"NearTheEnd", 9, 12 * time.Minute, 0, 2 * time.Minute, 2 * time.Minute},
+		{"LastChance", 2, 5 * time.Minute, 10 * time.Minute, 4 * time.Minute, 4 * time.Minute},
+		{"TooLate", 2, 40 * time.Second, 0, 30 * time.Second, time.Minute},
+	} {
+		r := metering.Record{Attempts: c.attempts, Deadline: now.Add(c.left)}
+		r = metering.Answer(r, metering.Result{Verdict: metering.Throttled, RetryAfter: c.after}, true, now)
+		if wait := r.RetryAt.Sub(now); wait < c.least || wait > c.atMost {
+			t.Errorf("%s: sent again after %s, want %s to %s", c.name, wait, c.least, c.atMost)
+		}
+	}
+}
+
 func TestAlarms(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
