@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -377,4 +378,34 @@ func TestSealingMissesNoCharge(t *testing.T) {
 		}
 		x.sound()
 	}
+}
+
+// TestACallIsNotGivenUp: a request or a program that ends while a marketplace
+// is asked leaves no record unknown.
+func TestACallIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	x := alarmed(t)
+	x.meter.parks = true
+	sub, ws := x.cloudWorkspace("s-1")
+	x.use(ws, "time_series", "3d", 1, "6000")
+	x.close()
+	ctx, giveUp := context.WithCancel(t.Context())
+	goOn := make(chan struct{})
+	x.meter.verdict = func(metering.Record) metering.Verdict {
+		giveUp()
+		<-goOn
+		return metering.OK
+	}
+	if err := x.Flush(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Flush() = %v, want that it was canceled", err)
+	}
+	if r := x.only(sub.ID); r.Status != metering.Sending {
+		t.Errorf("the record is %s while the marketplace is asked, want sending", r.Status)
+	}
+	close(goOn)
+	x.Wait()
+	if r := x.only(sub.ID); r.Status != metering.Accepted {
+		t.Errorf("the record is %s, want accepted", r.Status)
+	}
+	x.sound()
 }

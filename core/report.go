@@ -180,16 +180,32 @@ func (s *Service) reportBatch(ctx context.Context, m Meter, batch []metering.Rec
 	if err != nil || len(sent) == 0 {
 		return err
 	}
-	// A call that was begun is waited for: to give it up would leave records of
-	// which nobody knows whether they are on file.
-	ctx = context.WithoutCancel(ctx)
-	call, cancel := context.WithTimeout(ctx, reportTimeout)
-	results := m.Report(call, sent)
+	done := make(chan error, 1)
+	s.calls.Go(func() { done <- s.call(context.WithoutCancel(ctx), m, sent) })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err() // the call goes on; see Wait
+	}
+}
+
+// call makes one call and records its answer. It is never given up once it was
+// begun: that would leave records of which nobody knows whether they are on
+// file, and for some marketplaces only a person could find out.
+func (s *Service) call(ctx context.Context, m Meter, sent []metering.Record) error {
+	within, cancel := context.WithTimeout(ctx, reportTimeout)
+	results := m.Report(within, sent)
 	cancel()
 	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		return s.answers(ctx, tx, m, sent, results)
 	})
 }
+
+// Wait waits for the calls to marketplaces that are under way, which takes
+// reportTimeout at most. Nothing else may be running any more; then the store
+// can be closed.
+func (s *Service) Wait() { s.calls.Wait() }
 
 // markSending marks records that are still as they were when they were
 // chosen; those whose window is over expire instead.

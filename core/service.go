@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"cloudsettle/core/marketplace"
@@ -40,6 +41,7 @@ type Service struct {
 	rejected rejectLog
 	// lookedAt is when each day was last settled by itself; only that loop has it.
 	lookedAt map[usage.Day]time.Time
+	calls    sync.WaitGroup // to marketplaces that are under way
 	sent     sentLog
 	watch    watch
 	zeroed   zeroLog

@@ -194,7 +194,10 @@ func (a *app) Run(ctx context.Context, public, admin net.Listener) error {
 }
 
 // Close releases the store. Run has returned.
-func (a *app) Close() error { return a.store.Close() }
+func (a *app) Close() error {
+	a.svc.Wait()
+	return a.store.Close()
+}
 
 // newLogger writes lines at a level: JSON for machines, and what people can
 // read where w is a terminal.
