@@ -67,6 +67,9 @@ func (s *Service) hurry(ctx context.Context, tx Tx, id marketplace.SubscriptionI
 	if until.IsZero() || !s.Now().Before(until) {
 		return nil
 	}
+	if acc, err := tx.MeterAccount(ctx, id); err != nil || acc.InFlight == 0 {
+		return err // spares a look at the records of all others
+	}
 	pending, err := collect(tx.MeterPending(ctx))
 	if err != nil {
 		return err

@@ -85,7 +85,6 @@ func (s *Service) MeterStates(ctx context.Context, f MeterStateFilter, p Page) (
 }
 
 // SurveyMeters counts the health of all subscriptions for Gauges, page by page.
-// Ended ones count while something is wrong with them.
 func (s *Service) SurveyMeters(ctx context.Context) error {
 	counts := map[marketplace.ListingID]map[metering.Health]int{}
 	for id, m := range s.markets {
@@ -150,7 +149,7 @@ func (s *Service) newExaminer(ctx context.Context, tx ReadTx, days int) (*examin
 }
 
 func (e *examiner) examine(ctx context.Context, sub *marketplace.Subscription) (MeterState, error) {
-	st := MeterState{Subscription: sub.ID, Listing: sub.Listing}
+	st := MeterState{Subscription: sub.ID, Listing: sub.Listing, Signs: metering.Signs{Live: sub.Live()}}
 	var err error
 	if st.Signs.Account, err = e.tx.MeterAccount(ctx, sub.ID); err != nil {
 		return st, err

@@ -228,7 +228,7 @@ func TestZeroRecords(t *testing.T) {
 			x := alarmed(t)
 			x.meter.terms = core.MeterTerms{ReportZero: wanted}
 			sub, ws := x.cloudWorkspace("s-1")
-			pending := x.buy(x.cloud, "s-2", "b-2")
+			unclaimed, pending := x.buy(x.cloud, "s-3", "b-3"), x.buy(x.cloud, "s-2", "b-2")
 			x.tell(x.cloud, marketplace.Event{Kind: marketplace.Suspended, Subject: "s-2", Rank: "2"})
 			x.use(ws, "time_series", "3d", 1, "6000")
 			_, end := x.day.Bounds(time.FixedZone("+8", 8*3600))
@@ -253,6 +253,9 @@ func TestZeroRecords(t *testing.T) {
 			}
 			if units := hours[end.Add(-time.Hour)]; len(hours) != count || units != 360 {
 				t.Errorf("records for %d hours, the day's last with %d units, want %d and 360: %v", len(hours), units, count, hours)
+			}
+			if n := len(x.records(unclaimed.ID)); (n > 0) != wanted {
+				t.Errorf("%d records of an active subscription that nobody claimed", n)
 			}
 			if n := len(x.records(pending.ID)); n != 0 {
 				t.Errorf("%d records of a frozen subscription", n)
@@ -317,6 +320,11 @@ func TestHealthOfReporting(t *testing.T) {
 	if st := x.state(bare.ID); st.Health != metering.Unbound {
 		t.Errorf("a subscription without workspaces is %s, want unbound", st.Health)
 	}
+	x.tell(x.cloud, marketplace.Event{Kind: marketplace.Suspended, Subject: "s-1", Rank: "2"})
+	if st := x.state(sub.ID); st.Health != metering.Unbound {
+		t.Errorf("a frozen subscription is %s, want unbound: its workspaces are locked", st.Health)
+	}
+	x.tell(x.cloud, marketplace.Event{Kind: marketplace.Resumed, Subject: "s-1", Rank: "3"})
 	list, err := x.MeterStates(t.Context(), core.MeterStateFilter{Health: metering.Idle}, core.Page{Limit: 10})
 	if err != nil || len(list.Items) != 1 || list.Items[0].Subscription != sub.ID {
 		t.Errorf("idle subscriptions %+v, %v, want %s", list.Items, err, sub.ID)

@@ -159,10 +159,14 @@ func sendable(m Meter, r metering.Record, now time.Time) bool {
 	case r.Status == metering.Sealed:
 		return true
 	case r.Status == metering.Unknown, r.Status == metering.Sending && now.Sub(r.SentAt) >= 2*reportTimeout:
-		return now.Before(r.Deadline) && m.Resolve(r)
+		return now.Before(r.Deadline) && resends(m, &r)
 	}
 	return false
 }
+
+// resends reports whether a record that may be on file is sent again. None of
+// zero units is ever billed twice.
+func resends(m Meter, r *metering.Record) bool { return r.Units == 0 || m.Resolve(*r) }
 
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
@@ -255,7 +259,7 @@ func (s *Service) answers(ctx context.Context, tx Tx, m Meter, sent []metering.R
 		if !ok {
 			v = metering.Result{Record: r.ID, Verdict: metering.MaybeTaken, Detail: "no answer"}
 		}
-		ended = append(ended, metering.Answer(r, v, m.Resolve(r), s.Now()))
+		ended = append(ended, metering.Answer(r, v, resends(m, &r), s.Now()))
 	}
 	return s.endRecords(ctx, tx, ended)
 }

@@ -51,7 +51,7 @@ func (r Record) Settle(now time.Time) Record {
 	if r.Status != Rejected && !now.Before(r.Deadline) {
 		r.Status = Expired
 	}
-	if r.Doubt && r.Status.Final() {
+	if r.Doubt && r.Status.Final() && r.Units != 0 { // none of zero units is billed twice
 		r.Status, r.RetryAt = Unknown, r.Deadline // sending it again decides nothing
 	}
 	return r

@@ -17,7 +17,7 @@ const (
 	Silent    Health = "silent"    // workspaces are bound and report no usage
 	Idle      Health = "idle"      // usage is reported, and comes to nothing or less than a unit
 	Reporting Health = "reporting" // usage is reported and billed
-	Unbound   Health = "unbound"
+	Unbound   Health = "unbound"   // no workspace settles through it, or it is not active
 )
 
 // BilledWithin is how long after a record was accepted a subscription counts as
@@ -27,7 +27,9 @@ const BilledWithin = 48 * time.Hour
 // Signs are what the health of a subscription is told from.
 type Signs struct {
 	Account Account
-	// Workspaces is how many settle through the subscription now.
+	// Live says that the subscription is active, Workspaces how many settle
+	// through it now: of others no usage is expected.
+	Live       bool
 	Workspaces int
 	// UsageUntil is the end of the newest hour that any of them reported usage
 	// for, Used whether that day has any above zero.
@@ -47,7 +49,7 @@ func (s *Signs) Health(now time.Time, silence time.Duration) Health {
 	switch {
 	case s.Worst > Calm, s.Unknown, s.Account.Hold != "":
 		return Stuck
-	case s.Workspaces == 0:
+	case s.Workspaces == 0, !s.Live:
 		return Unbound
 	case s.UsageUntil.Before(now.Add(-silence)):
 		return Silent

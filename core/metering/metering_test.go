@@ -98,10 +98,15 @@ func TestAnswer(t *testing.T) {
 		{"NotSubscribed", metering.Record{Attempts: 1}, metering.NotActive, true, open, metering.Sealed},
 		{"SomethingNew", metering.Record{Attempts: 1}, "who knows", true, open, metering.Sealed},
 	} {
-		c.record.Deadline = c.deadline
+		c.record.Deadline, c.record.Units = c.deadline, 1
 		got := metering.Answer(c.record, metering.Result{Verdict: c.verdict}, c.resend, now)
 		if got.Status != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got.Status, c.want)
+		}
+		if c.record.Units = 0; c.resend && c.want == metering.Unknown && c.deadline == closed {
+			if got := metering.Answer(c.record, metering.Result{Verdict: c.verdict}, c.resend, now); got.Status != metering.Expired {
+				t.Errorf("%s of zero units: %s, want expired: no person needs to look", c.name, got.Status)
+			}
 		}
 		if got.Status == metering.Sealed && !got.RetryAt.After(now) {
 			t.Errorf("%s: sent again at %s, at once", c.name, got.RetryAt)

@@ -965,7 +965,8 @@ type MeteringFlush struct {
 // MeteringHealth `stuck`: a record is past half of its window or unknown, or what is due is held back.
 // `silent`: workspaces are bound and reported no usage for a day, or as long as is configured.
 // `idle`: usage is reported, and comes to nothing or less than a unit. `reporting`: usage is
-// reported and billed. `unbound`: no workspace settles through the subscription.
+// reported and billed. `unbound`: no workspace settles through the subscription, or it is not
+// active.
 type MeteringHealth string
 
 // MeteringOutcome defines model for MeteringOutcome.
@@ -1477,7 +1478,8 @@ type SubscriptionMetering struct {
 	// Health `stuck`: a record is past half of its window or unknown, or what is due is held back.
 	// `silent`: workspaces are bound and reported no usage for a day, or as long as is configured.
 	// `idle`: usage is reported, and comes to nothing or less than a unit. `reporting`: usage is
-	// reported and billed. `unbound`: no workspace settles through the subscription.
+	// reported and billed. `unbound`: no workspace settles through the subscription, or it is not
+	// active.
 	Health MeteringHealth `json:"health"`
 	HeldAt *time.Time     `json:"held_at,omitempty"`
 
