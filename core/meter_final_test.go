@@ -9,6 +9,7 @@ import (
 	"cloudsettle/core"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/metering"
+	"cloudsettle/core/workspace"
 )
 
 // ended lets a subscription end now.
@@ -131,6 +132,30 @@ func TestOverIsHeld(t *testing.T) {
 	x.flush()
 	if r := x.only(sub.ID); r.Status != metering.Accepted || r.Units != 360 {
 		t.Errorf("after a retry: %+v, want 360 units accepted", r)
+	}
+	x.sound()
+}
+
+// TestTheEndIsChargedToTheCloud: what was used up to the end of a subscription
+// is not paid by the wallet that settles the workspace from then on, however
+// fine the clock is.
+func TestTheEndIsChargedToTheCloud(t *testing.T) {
+	t.Parallel()
+	x := alarmed(t)
+	x.Marketplaces[0].Listing.OnRelease = workspace.SettleByWallet
+	x.cloud = x.Marketplaces[0]
+	x.restart()
+	_, ws := x.cloudWorkspace("s-1")
+	x.use(ws, "time_series", "3d", 1, "6000")
+	x.clock.Add(time.Hour + 123_456_789*time.Nanosecond)
+	x.tell(x.cloud, marketplace.Event{Kind: marketplace.Ended, Subject: "s-1", Rank: "9"})
+	must(t, x.RunTasks(t.Context()))
+	x.flush()
+	if b := x.bill(ws, x.day); b.Cloud != b.Total || b.Total == 0 || x.taken() != 360 {
+		t.Errorf("bill %s, %s through the cloud, %d units taken, want all of it", b.Total, b.Cloud, x.taken())
+	}
+	if now, _ := x.settled(ws); now.Method != workspace.ByBillingAccount {
+		t.Errorf("%s is settled by %s afterwards, want the wallet", ws, now.Method)
 	}
 	x.sound()
 }

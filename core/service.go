@@ -116,6 +116,9 @@ func (s *Service) Refuse(m Marketplace, cb Callback, why error) Carried {
 // Handle completes an event if need be and applies it. What cannot be
 // completed in time is accepted and finished later.
 func (s *Service) Handle(ctx context.Context, m Marketplace, cb Callback, ev marketplace.Event) (Outcome, error) {
+	// As it is stored: the end of a binding and what is billed up to it must be
+	// the same instant.
+	cb.ReceivedAt = cb.ReceivedAt.Truncate(time.Microsecond)
 	if !ev.Incomplete || ev.Test || m.Completer == nil {
 		return s.apply(ctx, m, cb, ev, nil)
 	}

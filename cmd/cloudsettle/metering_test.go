@@ -246,6 +246,77 @@ func (j *journey) billed(x customer, listing string, byHand bool) {
 	}
 }
 
+// TestFinalFlush: a subscription ends while its marketplace's metering is away
+// for half an hour. What was used up to the end is billed, within the final
+// window.
+func TestFinalFlush(t *testing.T) {
+	t.Parallel()
+	j := newJourney(t)
+	j.priced()
+	for _, c := range []struct {
+		listing, event, site string
+		params               map[string]string
+		outage, end          string
+		endParams            func(customer) map[string]string
+		within               time.Duration
+	}{
+		{
+			listing: "aws-main", event: "subscribe", site: "us1",
+			params: map[string]string{"license": "l-final", "agreement": "agmt-final", "account": "123456789012"},
+			outage: `{"outage_seconds":1800}`, end: "unsubscribe", within: time.Hour,
+			endParams: func(customer) map[string]string { return map[string]string{"agreement": "agmt-final"} },
+		},
+		{
+			listing: "ali-cn", event: "createInstance", site: "cn1",
+			params: map[string]string{"orderBizId": "2234567", "orderId": "8654321", "aliUid": "2000001"},
+			outage: `{"outage":"30m"}`, end: "releaseInstance", within: 59 * time.Minute,
+			endParams: func(x customer) map[string]string { return map[string]string{"instanceId": x.subject} },
+		},
+		{
+			listing: "hw-cn", event: "newInstance", site: "cn4",
+			params: map[string]string{"orderId": "CS2", "orderLineId": "CS2-1", "businessId": "b-2", "customerId": "c2", "chargingMode": "ON_DEMAND"},
+			outage: `{"outage":"30m"}`, end: "releaseInstance", within: 2 * time.Hour,
+			endParams: func(x customer) map[string]string { return map[string]string{"instanceId": x.subject} },
+		},
+	} {
+		t.Run(c.listing, func(t *testing.T) {
+			j := j.on(t)
+			x := j.becomes(c.listing, c.event, c.site, c.params)
+			j.later(2 * time.Hour)
+			j.send(http.StatusOK, "usage", []object{{
+				"workspace_id": x.workspace, "item": "logs", "variant": "14d", "quantity": "12345678",
+				"hour": j.clock.Now().UTC().Truncate(time.Hour).Format(time.RFC3339),
+			}})
+			j.later(20 * time.Minute)
+			j.misbehaves(c.listing, c.outage)
+			ended := j.clock.Now()
+			if a := j.trigger(c.listing, c.end, c.endParams(x)); !a.Accepted {
+				t.Fatalf("%s: %d %s %s", c.end, a.Status, a.Body, a.Error)
+			}
+			var r object
+			j.eventually("there is no final record", func() (bool, any) {
+				r = j.record(x)
+				return r != nil, r
+			})
+			for r["status"] != "accepted" && j.clock.Now().Before(ended.Add(c.within)) {
+				j.send(http.StatusAccepted, "metering-records/flush", nil)
+				r = j.record(x)
+				j.later(30 * time.Second)
+			}
+			deadline, err := time.Parse(time.RFC3339, r["deadline"].(string))
+			if err != nil || r["status"] != "accepted" || deadline.After(ended.Add(c.within+time.Minute)) {
+				t.Errorf("ended at %s, the record is %v, want it accepted and due within %s", ended, r, c.within)
+			}
+			if units := j.metered(c.listing, x.subject, r["dimension"].(string)); units != 1851 {
+				t.Errorf("%s bills %d units, want 1851", c.listing, units)
+			}
+		})
+	}
+	if v := j.get("verify"); v["ok"] != true {
+		t.Errorf("verify: %v", v)
+	}
+}
+
 // TestMeteringIsMonitored: the metrics have every alarm and state of every
 // listing from the beginning, so that a first one is seen to rise.
 func TestMeteringIsMonitored(t *testing.T) {
