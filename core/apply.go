@@ -235,6 +235,9 @@ func (a *application) save(ctx context.Context, before, sub marketplace.Subscrip
 		return sub, nil
 	}
 	a.note(before, sub)
+	if err := a.releaseMeter(ctx, &sub); err != nil {
+		return sub, err
+	}
 	return sub, a.followers(ctx, before, sub)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/metering"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 )
@@ -26,7 +27,7 @@ type finalJob struct {
 const finalDays = 2
 
 // settleFinal bills the open days of all workspaces that settled through a
-// subscription when it ended, and reports what they come to. Usage that they
+// subscription when it ended, and promises that what they come to is reported. Usage that they
 // report for those days afterwards is late usage of their next settlement.
 func (s *Service) settleFinal(ctx context.Context, t Task) error {
 	var job finalJob
@@ -42,13 +43,50 @@ func (s *Service) settleFinal(ctx context.Context, t Task) error {
 	if _, _, err := s.commitBills(ctx, batch); err != nil {
 		return err
 	}
-	err = s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		if err := s.hurry(ctx, tx, job.Subscription); err != nil {
+			return err
+		}
 		return s.promiseSeal(ctx, tx, job.Subscription, job.At, s.Now())
 	})
+}
+
+// hurry gives the records of a subscription that ended the deadline of its
+// final window, and lets them be sent at once: they were sealed when there was
+// more time.
+func (s *Service) hurry(ctx context.Context, tx Tx, id marketplace.SubscriptionID) error {
+	sub, err := tx.Subscription(ctx, id)
 	if err != nil {
 		return err
 	}
-	return s.Flush(ctx)
+	m := s.markets[sub.Listing].Meter
+	if m == nil {
+		return nil
+	}
+	until := finalUntil(m, &sub)
+	if until.IsZero() || !s.Now().Before(until) {
+		return nil
+	}
+	if acc, err := tx.MeterAccount(ctx, id); err != nil || acc.InFlight == 0 {
+		return err // spares a look at the records of all others
+	}
+	pending, err := collect(tx.MeterPending(ctx))
+	if err != nil {
+		return err
+	}
+	for _, r := range pending {
+		if r.Subscription != id || !until.Before(r.Deadline) {
+			continue
+		}
+		r.Deadline = until
+		if r.Status == metering.Sealed {
+			r.RetryAt = s.Now()
+		}
+		if err := tx.PutMeterRecord(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob) ([]settled, error) {

@@ -159,4 +159,6 @@ type MeterTerms struct {
 	MaxUnits int64
 	// FinalWithin is how long usage is still accepted after a subscription ended.
 	FinalWithin time.Duration
+	// ReportZero asks for a record of zero units for each hour without usage.
+	ReportZero bool
 }

@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"cloudsettle/core/marketplace"
@@ -13,19 +15,22 @@ import (
 const (
 	reportEvery   = 5 * time.Second
 	reportTimeout = 30 * time.Second
+	// reportPass is how long one pass over the records of a listing may take:
+	// the next one begins with what is most urgent by then.
+	reportPass = 30 * time.Second
 )
 
 // Flush seals what is due and reports every record that may be sent now.
 func (s *Service) Flush(ctx context.Context) error {
-	if err := s.runKind(ctx, taskSeal, s.seal); err != nil {
+	if err := s.sealDue(ctx); err != nil {
 		return err
 	}
 	return s.ReportPending(ctx)
 }
 
-// ReportPending reports the records that are due, listing by listing. Each
-// record is marked before it is sent, so that a crash leaves a record that is
-// known to be unknown.
+// ReportPending reports the records that are due, the earliest deadline first;
+// listings do not wait for each other. Each record is marked before it is
+// sent, so that a crash leaves a record that is known to be unknown.
 func (s *Service) ReportPending(ctx context.Context) error {
 	pending, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]metering.Record, error) {
 		return collect(tx.MeterPending(ctx))
@@ -37,40 +42,97 @@ func (s *Service) ReportPending(ctx context.Context) error {
 	for _, r := range pending {
 		byListing[r.Listing] = append(byListing[r.Listing], r)
 	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
 	var errs []error
 	for listing, records := range byListing {
-		if m := s.markets[listing].Meter; m != nil {
-			errs = append(errs, s.report(ctx, m, records))
+		m := s.markets[listing].Meter
+		if m == nil {
+			continue
 		}
+		wg.Go(func() {
+			if err := s.report(ctx, m, records); err != nil {
+				mu.Lock()
+				errs = append(errs, fmt.Errorf("report %s: %w", listing, err))
+				mu.Unlock()
+			}
+		})
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
 // report sends the records of one listing that are due, in batches.
 func (s *Service) report(ctx context.Context, m Meter, records []metering.Record) error {
-	terms, now := m.Terms(), s.Now()
-	var due []metering.Record
-	apart := map[marketplace.SubscriptionID]bool{}
-	for _, r := range records {
-		if err := s.doubt(ctx, m, r, now); err != nil {
-			return err
-		}
-		if !sendable(m, r, now) || terms.SameSubscription && apart[r.Subscription] {
-			continue
-		}
-		apart[r.Subscription] = true
-		due = append(due, r)
+	terms := m.Terms()
+	due, err := s.dueRecords(ctx, m, records)
+	if err != nil {
+		return err
 	}
-	for len(due) > 0 && ctx.Err() == nil {
+	pass, cancel := context.WithTimeout(ctx, reportPass)
+	defer cancel()
+	for len(due) > 0 && pass.Err() == nil {
 		n := min(len(due), terms.Batch)
 		if err := s.reportBatch(ctx, m, due[:n]); err != nil {
 			return err
 		}
 		if due = due[n:]; len(due) > 0 && terms.Rate > 0 {
-			pause(ctx, time.Duration(float64(time.Second)/terms.Rate))
+			pause(pass, time.Duration(float64(time.Second)/terms.Rate))
 		}
 	}
 	return ctx.Err()
+}
+
+// dueRecords returns the records that may be sent now, and parks those whose
+// answer we did not live to see.
+func (s *Service) dueRecords(ctx context.Context, m Meter, records []metering.Record) ([]metering.Record, error) {
+	terms, now := m.Terms(), s.Now()
+	s.sent.prune(now, terms.Apart)
+	var due []metering.Record
+	for _, r := range records {
+		if err := s.doubt(ctx, m, r, now); err != nil {
+			return nil, err
+		}
+		if !sendable(m, r, now) || terms.SameSubscription && !s.sent.allow(r.Subscription, now, terms.Apart) {
+			continue
+		}
+		due = append(due, r)
+	}
+	return due, nil
+}
+
+// sentLog remembers when a record of each subscription was last sent, for
+// marketplaces that want them apart. It is forgotten with the process: then
+// the marketplace says itself that it was too soon.
+type sentLog struct {
+	mu   sync.Mutex
+	last map[marketplace.SubscriptionID]time.Time
+}
+
+// prune forgets what is long ago.
+func (l *sentLog) prune(now time.Time, apart time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, at := range l.last {
+		if now.Sub(at) > apart {
+			delete(l.last, id)
+		}
+	}
+}
+
+// allow reports whether a record may be sent at now, and counts it as sent.
+// Two at the same time are never allowed: they would share a call.
+func (l *sentLog) allow(id marketplace.SubscriptionID, now time.Time, apart time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at, ok := l.last[id]; ok && (now.Sub(at) < apart || now.Equal(at)) {
+		return false
+	}
+	if l.last == nil {
+		l.last = map[marketplace.SubscriptionID]time.Time{}
+	}
+	l.last[id] = now
+	return true
 }
 
 // doubt parks a record whose answer we did not live to see and that the
@@ -97,10 +159,14 @@ func sendable(m Meter, r metering.Record, now time.Time) bool {
 	case r.Status == metering.Sealed:
 		return true
 	case r.Status == metering.Unknown, r.Status == metering.Sending && now.Sub(r.SentAt) >= 2*reportTimeout:
-		return now.Before(r.Deadline) && m.Resolve(r)
+		return now.Before(r.Deadline) && resends(m, &r)
 	}
 	return false
 }
+
+// resends reports whether a record that may be on file is sent again. None of
+// zero units is ever billed twice.
+func resends(m Meter, r *metering.Record) bool { return r.Units == 0 || m.Resolve(*r) }
 
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
@@ -118,18 +184,37 @@ func (s *Service) reportBatch(ctx context.Context, m Meter, batch []metering.Rec
 	if err != nil || len(sent) == 0 {
 		return err
 	}
-	call, cancel := context.WithTimeout(ctx, reportTimeout)
-	results := m.Report(call, sent)
+	done := make(chan error, 1)
+	s.calls.Go(func() { done <- s.call(context.WithoutCancel(ctx), m, sent) })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err() // the call goes on; see Wait
+	}
+}
+
+// call makes one call and records its answer. It is never given up once it was
+// begun: that would leave records of which nobody knows whether they are on
+// file, and for some marketplaces only a person could find out.
+func (s *Service) call(ctx context.Context, m Meter, sent []metering.Record) error {
+	within, cancel := context.WithTimeout(ctx, reportTimeout)
+	results := m.Report(within, sent)
 	cancel()
-	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
+	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		return s.answers(ctx, tx, m, sent, results)
 	})
 }
 
+// Wait waits for the calls to marketplaces that are under way, which takes
+// reportTimeout at most. Nothing else may be running any more; then the store
+// can be closed.
+func (s *Service) Wait() { s.calls.Wait() }
+
 // markSending marks records that are still as they were when they were
 // chosen; those whose window is over expire instead.
 func (s *Service) markSending(ctx context.Context, tx Tx, batch []metering.Record) ([]metering.Record, error) {
-	var out []metering.Record
+	var out, ended []metering.Record
 	for _, was := range batch {
 		r, err := tx.MeterRecord(ctx, was.ID)
 		if err != nil {
@@ -139,9 +224,7 @@ func (s *Service) markSending(ctx context.Context, tx Tx, batch []metering.Recor
 			continue // another process has it
 		}
 		if over := r.Settle(s.Now()); !s.Now().Before(r.Deadline) {
-			if err := s.endRecord(ctx, tx, over); err != nil {
-				return nil, err
-			}
+			ended = append(ended, over)
 			continue
 		}
 		r.Doubt = r.Doubt || r.Status == metering.Sending // we died before its answer
@@ -153,47 +236,62 @@ func (s *Service) markSending(ctx context.Context, tx Tx, batch []metering.Recor
 		r.Rev++
 		out = append(out, r)
 	}
-	return out, nil
+	return out, s.endRecords(ctx, tx, ended)
 }
 
-// answers records what the marketplace said.
+// answers records what the marketplace said. A record that is not as we sent
+// it any more, but for its deadline, is somebody else's by now.
 func (s *Service) answers(ctx context.Context, tx Tx, m Meter, sent []metering.Record, results []metering.Result) error {
 	verdicts := map[metering.RecordID]metering.Result{}
 	for _, v := range results {
 		verdicts[v.Record] = v
 	}
-	for _, r := range sent {
+	var ended []metering.Record
+	for _, was := range sent {
+		r, err := tx.MeterRecord(ctx, was.ID)
+		if err != nil {
+			return err
+		}
+		if r.Status != metering.Sending || r.Attempts != was.Attempts {
+			continue
+		}
 		v, ok := verdicts[r.ID]
 		if !ok {
 			v = metering.Result{Record: r.ID, Verdict: metering.MaybeTaken, Detail: "no answer"}
 		}
-		if err := s.endRecord(ctx, tx, metering.Answer(r, v, m.Resolve(r), s.Now())); err != nil {
-			return err
-		}
+		ended = append(ended, metering.Answer(r, v, resends(m, &r), s.Now()))
 	}
-	return nil
+	return s.endRecords(ctx, tx, ended)
 }
 
-// endRecord stores a record after an attempt. If it is final, units that were
-// not accepted are due again.
-func (s *Service) endRecord(ctx context.Context, tx Tx, r metering.Record) error {
-	if err := tx.PutMeterRecord(ctx, r); err != nil || !r.Status.Final() {
+// endRecords stores records after an attempt. Units of those that are final
+// and not accepted are due again, and people are told.
+func (s *Service) endRecords(ctx context.Context, tx Tx, records []metering.Record) error {
+	var alerts []alert
+	for _, r := range records {
+		if err := s.endRecord(ctx, tx, &r); err != nil {
+			return err
+		}
+		if r.Status.Final() && r.Status != metering.Accepted {
+			alerts = append(alerts, alertOf(&r, metering.Trouble(r.Status)))
+		}
+	}
+	return s.promiseAlerts(ctx, tx, alerts)
+}
+
+func (s *Service) endRecord(ctx context.Context, tx Tx, r *metering.Record) error {
+	if err := tx.PutMeterRecord(ctx, *r); err != nil || !r.Status.Final() {
 		return err
 	}
 	acc, err := tx.MeterAccount(ctx, r.Subscription)
 	if err != nil {
 		return err
 	}
-	if err := tx.PutMeterAccount(ctx, acc.Finish(r.Units, r.Status)); err != nil {
+	if err := tx.PutMeterAccount(ctx, acc.Finish(r, s.Now())); err != nil {
 		return err
 	}
-	if r.Status == metering.Accepted {
-		return nil
-	}
-	s.Log.Error("usage was not accepted", "record", r.ID, "subscription", r.Subscription, "status", r.Status,
-		"units", r.Units, "detail", r.LastError)
 	if r.Status == metering.Expired {
-		return s.promiseSeal(ctx, tx, r.Subscription, r.PeriodEnd, s.Now().Add(sealLater))
+		return s.promiseSeal(ctx, tx, r.Subscription, r.PeriodEnd, s.Now().Add(sealAgain))
 	}
 	return nil
 }

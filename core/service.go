@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"cloudsettle/core/marketplace"
@@ -35,6 +36,7 @@ type Config struct {
 	// LocalSecret, if not empty, is an operator's API key that is not stored:
 	// for programs that have opened the store themselves.
 	LocalSecret string
+	Alerts      Alerts
 }
 
 // Service is what the program does, for whoever asks: webhooks, API, CLI.
@@ -47,6 +49,10 @@ type Service struct {
 	traffic  *traffic
 	// lookedAt is when each day was last settled by itself; only that loop has it.
 	lookedAt map[usage.Day]time.Time
+	calls    sync.WaitGroup // to marketplaces that are under way
+	sent     sentLog
+	watch    watch
+	zeroed   zeroLog
 }
 
 // NewService returns a service. Run must be running for tasks to be done.
@@ -121,6 +127,9 @@ func (s *Service) Refuse(m Marketplace, cb Callback, why error) Carried {
 // Handle completes an event if need be and applies it. What cannot be
 // completed in time is accepted and finished later.
 func (s *Service) Handle(ctx context.Context, m Marketplace, cb Callback, ev marketplace.Event) (Outcome, error) {
+	// As it is stored: the end of a binding and what is billed up to it must be
+	// the same instant.
+	cb.ReceivedAt = cb.ReceivedAt.Truncate(time.Microsecond)
 	if !ev.Incomplete || ev.Test || m.Completer == nil {
 		return s.apply(ctx, m, cb, ev, nil)
 	}

@@ -1,8 +1,11 @@
 package core_test
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,18 +25,25 @@ import (
 
 // meter is a marketplace that takes what it is told to take.
 type meter struct {
+	mu      sync.Mutex
+	terms   core.MeterTerms // over the usual ones
 	verdict func(metering.Record) metering.Verdict
+	parks   bool             // a record that may be on file is left to a person
 	taken   map[string]int64 // units by subscription and period
+	sent    [][]metering.Record
 	calls   int
 }
 
 func (m *meter) Terms() core.MeterTerms {
-	return core.MeterTerms{Dimension: "fee", UnitAmount: 10_000, Currency: "CNY", Batch: 25, MaxUnits: 1 << 31}
+	t := m.terms
+	t.Dimension, t.UnitAmount, t.Currency, t.Batch = "fee", 10_000, "CNY", 25
+	t.MaxUnits = cmp.Or(t.MaxUnits, 1<<31)
+	return t
 }
 
 func (m *meter) Period(end, now time.Time, taken func(time.Time) bool) (core.MeterPeriod, bool) {
 	for h := 1; h <= 24; h++ {
-		start := end.Add(-time.Duration(h) * time.Hour)
+		start := end.Truncate(time.Hour).Add(-time.Duration(h) * time.Hour)
 		if !taken(start) {
 			return core.MeterPeriod{Start: start, End: start.Add(time.Hour), Deadline: now.Add(24 * time.Hour)}, true
 		}
@@ -41,11 +51,14 @@ func (m *meter) Period(end, now time.Time, taken func(time.Time) bool) (core.Met
 	return core.MeterPeriod{}, false
 }
 
-func (m *meter) Resolve(metering.Record) bool { return true }
+func (m *meter) Resolve(metering.Record) bool { return !m.parks }
 
 func (m *meter) Report(_ context.Context, records []metering.Record) []metering.Result {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var out []metering.Result
 	m.calls++
+	m.sent = append(m.sent, slices.Clone(records))
 	for _, r := range records {
 		v := metering.OK
 		if m.verdict != nil {

@@ -42,6 +42,9 @@ func (s *Service) Run(ctx context.Context) {
 	every(taskPoll, s.RunSettlements)
 	every(settleEvery, s.SettleDue)
 	every(reportEvery, s.Flush)
+	every(alarmEvery, s.WatchMeters)
+	every(surveyEvery, s.SurveyMeters)
+	every(zeroEvery, s.SealZeros)
 	every(sweepEvery, s.sweep)
 	for _, m := range s.Marketplaces {
 		if m.Feed != nil {
@@ -128,27 +131,26 @@ func (s *Service) taskDue(ctx context.Context, kind string) (bool, error) {
 	})
 }
 
-// errRemoved says that work removed its task in the transaction of its effect.
-// Tasks with an identifier that is used again must: what was promised after
-// that transaction is another task, which nobody may remove unseen.
-var errRemoved = errors.New("the task is done and removed")
-
 // work does one task and removes it, or puts it back for later.
 func (s *Service) work(ctx context.Context, t Task, within time.Duration, do func(context.Context, Task) error) error {
 	run, cancel := context.WithTimeout(ctx, within)
 	err := do(run, t)
 	cancel()
-	if errors.Is(err, errRemoved) {
-		return nil
+	if err != nil {
+		return s.putBack(ctx, t, err)
 	}
 	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
-		if err == nil {
-			return tx.DeleteTask(ctx, t.ID)
-		}
-		t.Attempts++
-		t.LeasedUntil = time.Time{}
-		t.DueAt = s.Now().Add(backoff(t.Attempts))
-		t.LastError = errorClass(err)
+		return tx.DeleteTask(ctx, t.ID)
+	})
+}
+
+// putBack promises a task that failed again, for later.
+func (s *Service) putBack(ctx context.Context, t Task, why error) error {
+	t.Attempts++
+	t.LeasedUntil = time.Time{}
+	t.DueAt = s.Now().Add(backoff(t.Attempts))
+	t.LastError = errorClass(why)
+	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
 		return tx.PutTask(ctx, t)
 	})
 }

@@ -222,7 +222,7 @@ func (t *till) close(ctx context.Context, tx Tx, bills []settlement.DailyBill) e
 		if c.until.IsZero() {
 			continue
 		}
-		task, err := t.sealTask(id, c.until, t.Now())
+		task, err := t.sealTask(sealing{Subscription: id, Until: c.until}, t.Now())
 		if err != nil {
 			return err
 		}

@@ -59,6 +59,7 @@ func newMeter(s core.Settings, c Config, p parsed, api *client) *Meter {
 			Dimension: dimension(m.Key, m.Assist), UnitAmount: p.metering.unitAmount,
 			Currency: money.Currency(c.Currency), Batch: m.Batch, SameSubscription: true, Apart: apart,
 			Rate: callRate, MaxUnits: maxUnits, FinalWithin: finalWithin,
+			ReportZero: m.ReportZero,
 		},
 	}
 	if m.API == apiInternational {

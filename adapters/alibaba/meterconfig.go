@@ -43,6 +43,8 @@ type Metering struct {
 	// nothing was taken: resend (the default; inferred) or park, which treats it
 	// as ambiguous.
 	OnServerError string `json:"on_server_error"`
+	// ReportZero reports hours without usage as zero, which Value may be.
+	ReportZero bool `json:"report_zero"`
 }
 
 // The values of keys that choose.

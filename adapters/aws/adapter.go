@@ -84,6 +84,9 @@ type Metering struct {
 	// WindowHours is how old usage may be, 2 to 24: 24 since July 2026, and less
 	// in pages and samples from before.
 	WindowHours int `json:"window_hours"`
+	// ReportZero reports hours without usage as zero, as AWS recommends (Seller
+	// Guide "metering-for-usage"). Nothing more can then be reported for them.
+	ReportZero bool `json:"report_zero"`
 }
 
 // Model is the pricing model of a listing (Seller Guide "saas-pricing-models").

@@ -72,6 +72,7 @@ func newMeter(
 		terms: core.MeterTerms{
 			Dimension: c.Metering.Dimension, UnitAmount: unit, Currency: money.Currency(c.Currency),
 			Batch: meterBatch, Rate: meterRate, MaxUnits: maxUnits, FinalWithin: finalWithin,
+			ReportZero: c.Metering.ReportZero,
 		},
 		send: client.BatchMeterUsage, within: meterWithin, rest: rest,
 	}, nil

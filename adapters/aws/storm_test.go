@@ -159,7 +159,7 @@ func (o *outbox) send(batch []*metering.Record) {
 func (o *outbox) answer(r *metering.Record, v metering.Result) {
 	*r = metering.Answer(*r, v, o.w.meter.Resolve(*r), o.w.Now())
 	if r.Status.Final() {
-		o.accounts[r.Subject] = o.accounts[r.Subject].Finish(r.Units, r.Status)
+		o.accounts[r.Subject] = o.accounts[r.Subject].Finish(r, o.w.Now())
 	}
 	o.put(*r)
 }

@@ -41,6 +41,7 @@ type app struct {
 	ids     *id.Generator
 	store   core.Store
 	svc     *core.Service
+	metrics *metrics
 	handler http.Handler
 	admin   http.Handler
 }
@@ -83,10 +84,19 @@ func openApp(ctx context.Context, cfg Config, o appOptions) (*app, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
+	a.metrics = newMetrics()
+	for _, m := range markets {
+		if m.Meter != nil {
+			a.metrics.start(m.Listing.ID)
+		}
+	}
 	a.svc = core.NewService(core.Config{
 		Store: a.store, Marketplaces: markets, Sites: sites, Mailer: a.mailer(), Now: a.now,
 		NewID: a.ids.New, Log: a.log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: o.local, Dev: a.dev != nil,
 		MonthlyCloseDay: cfg.MonthlyCloseDay, PaymentDays: cfg.PaymentDays,
+		Alerts: core.Alerts{
+			Email: cfg.Alerts.Email, Silence: time.Duration(cfg.Alerts.SilentHours) * time.Hour, Count: a.metrics.count,
+		},
 	})
 	if a.handler, a.admin, err = a.routes(); err != nil {
 		return nil, errors.Join(err, a.store.Close())
@@ -185,7 +195,10 @@ func (a *app) Run(ctx context.Context, public, admin net.Listener) error {
 }
 
 // Close releases the store. Run has returned.
-func (a *app) Close() error { return a.store.Close() }
+func (a *app) Close() error {
+	a.svc.Wait()
+	return a.store.Close()
+}
 
 // newLogger writes lines at a level: JSON for machines, and what people can
 // read where w is a terminal.

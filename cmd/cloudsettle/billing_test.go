@@ -85,6 +85,13 @@ func TestBillingCommands(t *testing.T) {
 	x.says(exitOK, []string{"PENDING", "0"}, "meter", "flush")
 	x.says(exitOK, []string{"DEADLINE"}, "meter", "status", "--status", "sealed")
 	x.says(exitFailed, []string{"400"}, "meter", "status", "--status", "odd")
+	x.says(exitOK, []string{"HEALTH"}, "meter", "health", "--health", "silent")
+	x.says(exitFailed, []string{"400"}, "meter", "health", "--health", "odd")
+	x.says(exitFailed, []string{"404"}, "meter", "health", "sub_none")
+	x.says(exitFailed, []string{"404"}, "meter", "resolve", "mr_none", "not-accepted", "--reason", "it is not in the books")
+	x.says(exitUsage, []string{"not-accepted"}, "meter", "resolve", "mr_none", "maybe", "--reason", "who knows")
+	x.says(exitUsage, []string{"--reason"}, "meter", "resolve", "mr_none", "accepted")
+	x.says(exitFailed, []string{"sub_none", "404"}, "meter", "retry", "sub_none")
 	x.says(exitOK, []string{"daily_bills", "ledger"}, "verify")
 }
 

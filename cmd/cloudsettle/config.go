@@ -20,6 +20,7 @@ import (
 
 	"cloudsettle/adapters"
 	"cloudsettle/core"
+	"cloudsettle/core/account"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
 )
@@ -39,6 +40,7 @@ type Config struct {
 	PaymentDays     int              `koanf:"payment_days"`
 	Brand           Brand            `koanf:"brand"`
 	SMTP            SMTP             `koanf:"smtp"`
+	Alerts          Alerts           `koanf:"alerts"`
 	Sites           []Site           `koanf:"sites"`
 	Listings        []map[string]any `koanf:"listings"`
 }
@@ -57,6 +59,33 @@ type SMTP struct {
 	Username string `koanf:"username" json:"username"`
 	Password string `koanf:"password" json:"password"`
 	From     string `koanf:"from" json:"from"`
+}
+
+// Alerts say who is told that usage is not accepted, and after how many hours
+// without usage a subscription counts as silent.
+type Alerts struct {
+	Email       []string `koanf:"email" json:"email"`
+	SilentHours int      `koanf:"silent_hours" json:"silent_hours"`
+}
+
+// The bounds of silent_hours: usage is reported by the hour, and looked for in
+// a month at most.
+const (
+	leastSilentHours = 1
+	mostSilentHours  = 31 * 24
+)
+
+func (a Alerts) validate() error {
+	var errs []error
+	for i, to := range a.Email {
+		if !account.ValidEmail(to) {
+			errs = append(errs, fmt.Errorf("alerts.email[%d]: %q is not an e-mail address", i, to))
+		}
+	}
+	if a.SilentHours < leastSilentHours || a.SilentHours > mostSilentHours {
+		errs = append(errs, fmt.Errorf("alerts.silent_hours: %d is not within %d to %d", a.SilentHours, leastSilentHours, mostSilentHours))
+	}
+	return errors.Join(errs...)
 }
 
 // Site is a regional deployment of the product.
@@ -86,7 +115,7 @@ var defaults = map[string]any{
 	"master_key":   "file:data/master.key",
 	"log_level":    "info",
 	"brand.name":   "Cloudsettle", "brand.support_email": "support@example.com",
-	"smtp.port": 587,
+	"smtp.port": 587, "alerts.silent_hours": 24,
 
 	"monthly_close_day": core.DefaultCloseDay,
 	"payment_days":      core.DefaultPaymentDays,
@@ -191,9 +220,8 @@ func (c Config) Validate(dev bool) error {
 	} else if u.Scheme != "https" && !dev && !isLoopback(u.Hostname()) {
 		fail("public_url: marketplaces only call https addresses, not %q", c.PublicURL)
 	}
-	if _, err := c.sites(); err != nil {
-		errs = append(errs, err)
-	}
+	_, err := c.sites()
+	errs = append(errs, err, c.Alerts.validate())
 	if c.MonthlyCloseDay < 1 || c.MonthlyCloseDay > core.MaxCloseDay {
 		fail("monthly_close_day: %d is not 1 to %d, a day that every month has", c.MonthlyCloseDay, core.MaxCloseDay)
 	}

@@ -49,6 +49,7 @@ func devBase(config string) map[string]any {
 		return nil
 	}
 	return map[string]any{
+		"alerts.email": []any{"oncall@example.com"},
 		"sites": []any{
 			map[string]any{"code": "cn1", "name": "China 1", "time_zone": "Asia/Shanghai", "zone": "CN", "cloud": "alibaba"},
 			map[string]any{"code": "cn4", "name": "China 4", "time_zone": "Asia/Shanghai", "zone": "CN", "cloud": "huawei"},

@@ -32,6 +32,7 @@ admin_listen: %[2]s
 store: bolt:%[6]s/db
 master_key: file:%[6]s/master.key
 log_level: error
+alerts: {email: [oncall@example.com]}
 sites:
   - {code: cn1, name: China 1, time_zone: Asia/Shanghai, zone: CN, cloud: alibaba}
   - {code: cn4, name: China 4, time_zone: Asia/Shanghai, zone: CN, cloud: huawei}
@@ -39,12 +40,15 @@ sites:
 listings:
   - {id: aws-main, provider: aws, product_code: aw4fgf5tyo5w2ap6fexample, region: us-east-1,
      endpoint: "http://%[3]s", access_key_id: AKIDEXAMPLE, secret_access_key: secret,
-     event_api_key: event-key-0001, currency: USD, on_release: lock}
+     event_api_key: event-key-0001, currency: USD, on_release: lock,
+     metering: {dimension: usage_fee, unit_amount: "0.01"}}
   - {id: ali-cn, provider: alibaba, site: cn, product_code: cmgj00012345, spi_key: spi-key-0001,
      access_key_id: ak, access_key_secret: sk, endpoint: "http://%[4]s", currency: CNY,
-     on_release: settle_by_wallet}
+     on_release: settle_by_wallet,
+     metering: {key: Unit, assist: cmgj00012345-Unit-1, unit_amount: "0.01", cycle: hourly}}
   - {id: hw-cn, provider: huawei, site: cn, product_code: OFFI1, key: hw-key-0001, access_key_id: ak,
-     secret_access_key: sk, endpoint: "http://%[5]s", currency: CNY, on_release: lock}
+     secret_access_key: sk, endpoint: "http://%[5]s", currency: CNY, on_release: lock,
+     metering: {unit_amount: "0.01"}}
 `
 
 // journey is a server as serve --dev --config starts it, with the simulator of

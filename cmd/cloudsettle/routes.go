@@ -10,7 +10,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"cloudsettle/adapters"
@@ -28,12 +27,11 @@ const readyWithin = 2 * time.Second
 
 // routes returns the public handler and the one for operators.
 func (a *app) routes() (public, admin http.Handler, err error) {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.metrics.MustRegister(newMeterGauges(a.svc, a.now))
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.IPExtractor = echo.ExtractIPDirect() // else anybody chooses the address we see
-	webhooks.Register(e, a.svc, webhooks.Options{Observe: observer(registry)})
+	webhooks.Register(e, a.svc, webhooks.Options{Observe: observer(a.metrics)})
 	if err := landing.Register(e, a.svc, a.landing()); err != nil {
 		return nil, nil, err
 	}
@@ -46,7 +44,7 @@ func (a *app) routes() (public, admin http.Handler, err error) {
 	if err := console.Register(e, a.home()); err != nil {
 		return nil, nil, err
 	}
-	return e, a.adminMux(registry), nil
+	return e, a.adminMux(a.metrics), nil
 }
 
 // landing says what the page after a purchase needs to know of the outside.
@@ -87,22 +85,6 @@ func (a *app) home() console.Home {
 	}
 	h.Links = append(h.Links, console.Link{Title: "Inbox", Text: "Mails that would have been sent, sign-in codes among them.", URL: "/dev/inbox"})
 	return h
-}
-
-// observer counts callbacks and how long they take.
-func observer(r prometheus.Registerer) func(webhooks.Record) {
-	count := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "cloudsettle_callbacks_total", Help: "Callbacks by listing and what became of them.",
-	}, []string{"listing", "outcome"})
-	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "cloudsettle_callback_seconds", Help: "Time from the request's arrival to its answer.",
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
-	}, []string{"listing"})
-	r.MustRegister(count, seconds)
-	return func(rec webhooks.Record) {
-		count.WithLabelValues(string(rec.Listing), rec.Outcome).Inc()
-		seconds.WithLabelValues(string(rec.Listing)).Observe(rec.Duration.Seconds())
-	}
 }
 
 // adminMux serves what only operators may reach.

@@ -30,6 +30,8 @@ func access() map[string]string {
 		"listVouchers": "ofra", "createVoucher": "of", "listPrepaidCards": "ofra", "createPrepaidCard": "of",
 		"listSettlementRuns": "ofr", "getSettlementRun": "ofr", "startSettlementRun": "of", "previewSettlementRun": "ofr",
 		"listMeteringRecords": "ofra", "flushMetering": "o", "verify": "ofr",
+		"resolveMeteringRecord": "of", "listMeteringHealth": "ofr",
+		"getSubscriptionMetering": "ofra", "retrySubscriptionMetering": "of",
 		"listCallbacks": "ofr", "getCallback": "ofr", "replayCallback": "o",
 		"listApiKeys": "o", "createApiKey": "o", "revokeApiKey": "o",
 		"createBillingAccount": "o", "updateBillingAccount": "o", "claimCloudAccount": "o", "createWorkspace": "o",
@@ -65,22 +67,24 @@ func samples(t *testing.T, spec *openapi3.T, n tenant, callback, bill, note stri
 		"billing-accounts": n.account, "cloud-accounts": n.cloudAccount, "subscriptions": n.subscription,
 		"workspaces": n.workspace, "callbacks": callback, "api-keys": "key_none",
 		"credit-notes": note, "bills": bill, "wallets": n.account, "price-books": "pb_none", "settlement-runs": "run_none",
+		"metering-records": "mr_none",
 	}
 	bodies := map[string]any{
-		"createBillingAccount": map[string]any{"user_name": "x", "email": "x", "currency": "x"}, // 400: changes nothing
-		"updateBillingAccount": map[string]any{"arbitrary_settlement": false},
-		"claimCloudAccount":    map[string]any{"billing_account_id": n.account},
-		"createWorkspace":      map[string]any{"name": "", "site": "", "owner_email": ""},
-		"createBinding":        binding(n.workspace, n.account, ""), // 409: already bound
-		"createApiKey":         map[string]any{"name": "x", "role": "account"},
-		"reportUsage":          []any{},
-		"createPriceBook":      map[string]any{},
-		"adjustWallet":         map[string]any{"amount": amount("1", "CNY"), "reason": "test"},
-		"createVoucher":        fund,
-		"createCreditNote":     map[string]any{"amount": amount("0.01", "CNY"), "reason": "test"},
-		"createPrepaidCard":    fund,
-		"startSettlementRun":   map[string]any{"kind": "daily", "period": "today"},
-		"previewSettlementRun": map[string]any{"kind": "daily", "period": "today"},
+		"createBillingAccount":  map[string]any{"user_name": "x", "email": "x", "currency": "x"}, // 400: changes nothing
+		"updateBillingAccount":  map[string]any{"arbitrary_settlement": false},
+		"claimCloudAccount":     map[string]any{"billing_account_id": n.account},
+		"createWorkspace":       map[string]any{"name": "", "site": "", "owner_email": ""},
+		"createBinding":         binding(n.workspace, n.account, ""), // 409: already bound
+		"createApiKey":          map[string]any{"name": "x", "role": "account"},
+		"reportUsage":           []any{},
+		"createPriceBook":       map[string]any{},
+		"adjustWallet":          map[string]any{"amount": amount("1", "CNY"), "reason": "test"},
+		"createVoucher":         fund,
+		"createCreditNote":      map[string]any{"amount": amount("0.01", "CNY"), "reason": "test"},
+		"createPrepaidCard":     fund,
+		"startSettlementRun":    map[string]any{"kind": "daily", "period": "today"},
+		"resolveMeteringRecord": map[string]any{"outcome": "accepted", "reason": "test"},
+		"previewSettlementRun":  map[string]any{"kind": "daily", "period": "today"},
 	}
 	var out []sample
 	for path, item := range spec.Paths.Map() {

@@ -52,6 +52,64 @@ func (h handlers) FlushMetering(
 	return rest.FlushMetering202JSONResponse{Pending: n}, err
 }
 
+// ResolveMeteringRecord implements rest.StrictServerInterface.
+func (h handlers) ResolveMeteringRecord(
+	ctx context.Context, r rest.ResolveMeteringRecordRequestObject,
+) (rest.ResolveMeteringRecordResponseObject, error) {
+	rec, err := h.svc.ResolveRecord(ctx, requestOf(ctx), metering.RecordID(r.ID),
+		r.Body.Outcome == rest.MeteringOutcomeAccepted, r.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	out, err := encodeMeterRecord(&rec, h.svc.Now())
+	return rest.ResolveMeteringRecord200JSONResponse(out), err
+}
+
+// GetSubscriptionMetering implements rest.StrictServerInterface.
+func (h handlers) GetSubscriptionMetering(
+	ctx context.Context, r rest.GetSubscriptionMeteringRequestObject,
+) (rest.GetSubscriptionMeteringResponseObject, error) {
+	st, err := h.svc.MeterState(ctx, requestOf(ctx).Actor, marketplace.SubscriptionID(r.ID))
+	if err != nil {
+		return nil, err
+	}
+	out, err := encodeMeterState(&st, h.svc.Now())
+	return rest.GetSubscriptionMetering200JSONResponse(out), err
+}
+
+// RetrySubscriptionMetering implements rest.StrictServerInterface.
+func (h handlers) RetrySubscriptionMetering(
+	ctx context.Context, r rest.RetrySubscriptionMeteringRequestObject,
+) (rest.RetrySubscriptionMeteringResponseObject, error) {
+	st, err := h.svc.RetryMetering(ctx, requestOf(ctx), marketplace.SubscriptionID(r.ID))
+	if err != nil {
+		return nil, err
+	}
+	out, err := encodeMeterState(&st, h.svc.Now())
+	return rest.RetrySubscriptionMetering200JSONResponse(out), err
+}
+
+// ListMeteringHealth implements rest.StrictServerInterface.
+func (h handlers) ListMeteringHealth(
+	ctx context.Context, r rest.ListMeteringHealthRequestObject,
+) (rest.ListMeteringHealthResponseObject, error) {
+	list, err := h.svc.MeterStates(ctx, core.MeterStateFilter{
+		Listing: marketplace.ListingID(value(r.Params.Listing)), Health: metering.Health(value(r.Params.Health)),
+	}, page(r.Params.Limit, r.Params.Cursor))
+	if err != nil {
+		return nil, err
+	}
+	out := rest.ListMeteringHealth200JSONResponse{Data: []rest.SubscriptionMetering{}, NextCursor: list.Next}
+	for i := range list.Items {
+		item, err := encodeMeterState(&list.Items[i], h.svc.Now())
+		if err != nil {
+			return nil, err
+		}
+		out.Data = append(out.Data, item)
+	}
+	return out, nil
+}
+
 // Verify implements rest.StrictServerInterface.
 func (h handlers) Verify(ctx context.Context, _ rest.VerifyRequestObject) (rest.VerifyResponseObject, error) {
 	v, err := h.svc.Verify(ctx)
@@ -64,16 +122,49 @@ func (h handlers) Verify(ctx context.Context, _ rest.VerifyRequestObject) (rest.
 
 func encodeMeterRecord(r *metering.Record, now time.Time) (rest.MeteringRecord, error) {
 	amount, err := r.Amount()
-	alarm := map[metering.Alarm]rest.MeteringRecordAlarm{
-		metering.Calm: rest.Calm, metering.Warning: rest.Warning, metering.Critical: rest.Critical,
-	}[metering.AlarmOf(r, now)]
-	return rest.MeteringRecord{
+	out := rest.MeteringRecord{
 		ID: string(r.ID), Listing: string(r.Listing), SubscriptionID: string(r.Subscription), Dimension: r.Dimension,
 		PeriodStart: instant(r.PeriodStart), PeriodEnd: instant(r.PeriodEnd), Units: r.Units,
 		Amount: encodeAmount(amount, r.Currency), Status: rest.MeteringStatus(r.Status), Deadline: instant(r.Deadline),
-		Alarm: alarm, Attempts: r.Attempts, ProviderRecordID: r.ProviderID, LastError: r.LastError,
-		RetryAt: optionalInstant(r.RetryAt),
-	}, err
+		Alarm: rest.MeteringRecordAlarm(metering.AlarmOf(r, now).String()), Attempts: r.Attempts,
+		ProviderRecordID: r.ProviderID, LastError: r.LastError, RetryAt: optionalInstant(r.RetryAt),
+	}
+	if d := r.Resolution; d != (metering.Resolution{}) {
+		outcome := rest.MeteringOutcomeNotAccepted
+		if d.Accepted {
+			outcome = rest.MeteringOutcomeAccepted
+		}
+		out.Resolution = &rest.MeteringResolution{Outcome: outcome, Reason: d.Reason, By: d.By, At: instant(d.At)}
+	}
+	return out, err
+}
+
+func encodeMeterState(st *core.MeterState, now time.Time) (rest.SubscriptionMetering, error) {
+	acc := &st.Signs.Account
+	out := rest.SubscriptionMetering{
+		SubscriptionID: string(st.Subscription), Listing: string(st.Listing), Health: rest.MeteringHealth(st.Health),
+		Workspaces: st.Signs.Workspaces, UsageUntil: optionalInstant(st.Signs.UsageUntil),
+		Pending: st.Pending, NextDeadline: optionalInstant(st.Deadline),
+		AcceptedUnits: acc.Accepted, InFlightUnits: acc.InFlight,
+		LastAcceptedAt: optionalInstant(acc.AcceptedAt), HeldAt: optionalInstant(acc.HeldAt),
+	}
+	if st.Signs.Settled {
+		out.LastSettledDay = optional(st.LastSettled.String())
+	}
+	if acc.Hold != "" {
+		hold := rest.SubscriptionMeteringHold(acc.Hold)
+		out.Hold = &hold
+	}
+	carry, err := acc.Carry()
+	if acc.Currency != "" {
+		charged, carry := encodeAmount(acc.Charged, acc.Currency), encodeAmount(carry, acc.Currency)
+		out.Charged, out.Carry = &charged, &carry
+	}
+	if st.Last != nil && err == nil {
+		last, encodeErr := encodeMeterRecord(st.Last, now)
+		out.LastAccepted, err = &last, encodeErr
+	}
+	return out, err
 }
 
 func encodeRun(r core.SettlementRun) rest.SettlementRun {

@@ -54,13 +54,15 @@ func permitted(operationID string) roles {
 		return readers | byWorkspace | byAccount
 	case "listDailyBills", "listBills", "getBill", "exportBill", "exportBills",
 		"listCreditNotes", "getCreditNote", "getCloudAccountBill",
-		"listLedgerTransactions", "getWallet", "listVouchers", "listPrepaidCards", "listMeteringRecords":
+		"listLedgerTransactions", "getWallet", "listVouchers", "listPrepaidCards", "listMeteringRecords", "getSubscriptionMetering":
 		return readers | byAccount
-	case "listPriceBooks", "getPriceBook", "listSettlementRuns", "getSettlementRun", "previewSettlementRun", "verify":
+	case "listPriceBooks", "getPriceBook", "listSettlementRuns", "getSettlementRun", "previewSettlementRun", "verify",
+		"listMeteringHealth":
 		return readers
 	case "reportUsage":
 		return byOperator | byWorkspace
-	case "createPriceBook", "createCreditNote", "adjustWallet", "createVoucher", "createPrepaidCard", "startSettlementRun":
+	case "createPriceBook", "createCreditNote", "adjustWallet", "createVoucher", "createPrepaidCard", "startSettlementRun",
+		"resolveMeteringRecord", "retrySubscriptionMetering":
 		return byOperator | byFinance
 	case "createBinding":
 		return byOperator | byAccount

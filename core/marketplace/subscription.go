@@ -77,12 +77,14 @@ func (s *Subscription) Known() bool { return s.Account != "" }
 func (s *Subscription) Live() bool { return s.Status == StatusActive }
 
 // StoppedAt is when we heard that s ends or has ended; zero while it goes on.
+// What was said before it was last activated does not count.
 func (s *Subscription) StoppedAt() time.Time {
 	if s.Status != StatusEnding && s.Status != StatusEnded {
 		return time.Time{}
 	}
+	activated := s.newest(Activated)
 	for _, k := range []Kind{Ending, Ended} {
-		if f := s.newest(k); f != nil {
+		if f := s.newest(k); f != nil && (activated == nil || f.Rank >= activated.Rank) {
 			return f.SeenAt
 		}
 	}

@@ -2,6 +2,7 @@ package metering
 
 import (
 	"math/bits"
+	"time"
 
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/money"
@@ -25,7 +26,28 @@ type Account struct {
 	// Lost are units of records that ended without being accepted. They are due
 	// again; the number is for people.
 	Lost int64 `json:"lost,omitempty"`
+	// Hold, if not empty, is why nothing is sealed since HeldAt, however much is
+	// due. It is lifted by a person or by what the marketplace says next of the
+	// subscription; nothing is dropped meanwhile.
+	Hold   Hold      `json:"hold,omitempty"`
+	HeldAt time.Time `json:"held_at,omitzero"`
+	// LastAccepted is the record that was accepted last, at AcceptedAt; BilledAt
+	// is when one of more than zero units was.
+	LastAccepted RecordID  `json:"last_accepted,omitempty"`
+	AcceptedAt   time.Time `json:"accepted_at,omitzero"`
+	BilledAt     time.Time `json:"billed_at,omitzero"`
 }
+
+// Hold is why a subscription's charges are not sealed.
+type Hold string
+
+// The reasons. To seal again at once would end the same way, with every charge
+// anew, or bill something twice.
+const (
+	HoldRefused  Hold = "refused"  // the marketplace will not take a record as it is
+	HoldConflict Hold = "conflict" // another quantity is on file: somebody else reports as well
+	HoldOver     Hold = "over"     // the subscription ended, and so did its final window
+)
 
 // Charge adds an amount, which may be negative.
 func (a Account) Charge(m money.Micros) (Account, error) {
@@ -63,13 +85,45 @@ func (a Account) Seal(units int64) Account {
 }
 
 // Finish takes a record that became final out of flight.
-func (a Account) Finish(units int64, s Status) Account {
-	a.InFlight -= units
-	if s == Accepted {
-		a.Accepted += units
-	} else {
-		a.Lost += units
+func (a Account) Finish(r *Record, now time.Time) Account {
+	a.InFlight -= r.Units
+	if r.Status != Accepted {
+		a.Lost += r.Units
+		return a.held(r, now)
 	}
+	a.Accepted += r.Units
+	a.LastAccepted, a.AcceptedAt = r.ID, now
+	if r.Units > 0 {
+		a.BilledAt = now
+	}
+	return a
+}
+
+// held stops an account whose record was refused for what it is. A person who
+// decided about a record has seen it: that stops nothing.
+func (a Account) held(r *Record, now time.Time) Account {
+	switch {
+	case r.Resolution != Resolution{}:
+	case r.Status == Rejected:
+		return a.Stop(HoldRefused, now)
+	case r.Status == Conflict:
+		return a.Stop(HoldConflict, now)
+	}
+	return a
+}
+
+// Stop holds the account's charges back.
+func (a Account) Stop(why Hold, now time.Time) Account {
+	if a.Hold == "" {
+		a.HeldAt = now
+	}
+	a.Hold = why
+	return a
+}
+
+// Release lets the account's charges be sealed again.
+func (a Account) Release() Account {
+	a.Hold, a.HeldAt = "", time.Time{}
 	return a
 }
 

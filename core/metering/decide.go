@@ -6,6 +6,11 @@ import "time"
 const (
 	retryFirst = 30 * time.Second
 	retryMost  = 15 * time.Minute
+	// retryShare: a wait takes at most this part of what is left of the window.
+	retryShare = 6
+	// retryLast is how long before the window closes the last attempt is made:
+	// time for a call, and for clocks that differ a little.
+	retryLast = time.Minute
 )
 
 // Answer decides what a verdict does to a record. resend says whether a record
@@ -29,7 +34,7 @@ func Answer(r Record, v Result, resend bool, now time.Time) Record {
 	case OutOfTime:
 		r.Status = Expired
 	case MaybeTaken:
-		r.Status, r.Doubt = Unknown, true
+		r.Status, r.Doubt, r.RetryAt = Unknown, true, time.Time{}
 		if resend {
 			r = again(r, v, now)
 		}
@@ -46,7 +51,7 @@ func (r Record) Settle(now time.Time) Record {
 	if r.Status != Rejected && !now.Before(r.Deadline) {
 		r.Status = Expired
 	}
-	if r.Doubt && r.Status.Final() {
+	if r.Doubt && r.Status.Final() && r.Units != 0 { // none of zero units is billed twice
 		r.Status, r.RetryAt = Unknown, r.Deadline // sending it again decides nothing
 	}
 	return r
@@ -63,31 +68,16 @@ func duplicate(r Record, v Result) Record {
 	return r
 }
 
-// again plans the next attempt.
+// again plans the next attempt. The nearer the end of the window, the sooner:
+// an outage must not cost the last hour of a subscription that ended, and one
+// attempt is left for the end.
 func again(r Record, v Result, now time.Time) Record {
-	wait := max(min(retryFirst<<min(max(r.Attempts-1, 0), 10), retryMost), v.RetryAfter)
+	left := r.Deadline.Sub(now)
+	wait := min(retryFirst<<min(max(r.Attempts-1, 0), 10), retryMost, max(left/retryShare, retryFirst))
+	wait = max(wait, v.RetryAfter)
+	if last := left - retryLast; wait > last && last >= retryFirst {
+		wait = last
+	}
 	r.RetryAt = now.Add(wait)
 	return r
-}
-
-// Alarm is how urgent a record is that is not final.
-type Alarm int
-
-// The alarms: at half and at four fifths of the window.
-const (
-	Calm Alarm = iota
-	Warning
-	Critical
-)
-
-// AlarmOf returns how urgent a record is at now.
-func AlarmOf(r *Record, now time.Time) Alarm {
-	switch u := r.Urgency(now); {
-	case r.Status.Final() || u < 0.5:
-		return Calm
-	case u < 0.8:
-		return Warning
-	default:
-		return Critical
-	}
 }

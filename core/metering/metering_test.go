@@ -35,7 +35,7 @@ func TestNothingIsLostToRounding(t *testing.T) {
 			case 3:
 				if len(flying) > 0 {
 					end := rapid.SampledFrom([]metering.Status{metering.Accepted, metering.Expired, metering.Rejected}).Draw(t, "end")
-					a, flying = a.Finish(flying[0], end), flying[1:]
+					a, flying = a.Finish(&metering.Record{Units: flying[0], Status: end}, time.Time{}), flying[1:]
 				}
 			}
 			balanced(t, a, charged)
@@ -98,13 +98,44 @@ func TestAnswer(t *testing.T) {
 		{"NotSubscribed", metering.Record{Attempts: 1}, metering.NotActive, true, open, metering.Sealed},
 		{"SomethingNew", metering.Record{Attempts: 1}, "who knows", true, open, metering.Sealed},
 	} {
-		c.record.Deadline = c.deadline
+		c.record.Deadline, c.record.Units = c.deadline, 1
 		got := metering.Answer(c.record, metering.Result{Verdict: c.verdict}, c.resend, now)
 		if got.Status != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got.Status, c.want)
 		}
+		if c.record.Units = 0; c.resend && c.want == metering.Unknown && c.deadline == closed {
+			if got := metering.Answer(c.record, metering.Result{Verdict: c.verdict}, c.resend, now); got.Status != metering.Expired {
+				t.Errorf("%s of zero units: %s, want expired: no person needs to look", c.name, got.Status)
+			}
+		}
 		if got.Status == metering.Sealed && !got.RetryAt.After(now) {
 			t.Errorf("%s: sent again at %s, at once", c.name, got.RetryAt)
+		}
+	}
+}
+
+// TestRetryAfterIsHeeded: the marketplace's own wait holds, waits grow, but
+// never past the last moment at which the record would still be taken.
+func TestRetryAfterIsHeeded(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name          string
+		attempts      int
+		left, after   time.Duration
+		least, atMost time.Duration
+	}{
+		{"First", 1, 24 * time.Hour, 0, 30 * time.Second, 30 * time.Second},
+		{"Grown", 9, 24 * time.Hour, 0, 15 * time.Minute, 15 * time.Minute},
+		{"AsTold", 1, 24 * time.Hour, time.Hour, time.Hour, time.Hour},
+		{"NearTheEnd", 9, 12 * time.Minute, 0, 2 * time.Minute, 2 * time.Minute},
+		{"LastChance", 2, 5 * time.Minute, 10 * time.Minute, 4 * time.Minute, 4 * time.Minute},
+		{"TooLate", 2, 40 * time.Second, 0, 30 * time.Second, time.Minute},
+	} {
+		r := metering.Record{Attempts: c.attempts, Deadline: now.Add(c.left)}
+		r = metering.Answer(r, metering.Result{Verdict: metering.Throttled, RetryAfter: c.after}, true, now)
+		if wait := r.RetryAt.Sub(now); wait < c.least || wait > c.atMost {
+			t.Errorf("%s: sent again after %s, want %s to %s", c.name, wait, c.least, c.atMost)
 		}
 	}
 }

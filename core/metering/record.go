@@ -73,11 +73,31 @@ type Record struct {
 	Doubt      bool   `json:"doubt,omitempty"`
 	ProviderID string `json:"provider_id,omitempty"` // the marketplace's id for it
 	LastError  string `json:"last_error,omitempty"`
+	// Resolution is what a person decided about a record that was Unknown.
+	Resolution Resolution `json:"resolution,omitzero"`
 	// Subject and Attributes are what the marketplace knows the subscription by
 	// when the record was sealed; a record is sent as it was sealed.
 	Subject    string            `json:"subject"`
 	Account    string            `json:"account"` // the buyer's number at the cloud
 	Attributes map[string]string `json:"attributes,omitempty"`
+}
+
+// Resolution is a person's decision whether a record is on file.
+type Resolution struct {
+	Accepted bool      `json:"accepted"`
+	By       string    `json:"by"`
+	Reason   string    `json:"reason"`
+	At       time.Time `json:"at"`
+}
+
+// Resolve ends an Unknown record as a person says. One that is not on file is
+// Rejected, and its units are due again.
+func (r Record) Resolve(d Resolution) Record {
+	r.Resolution, r.Status, r.Doubt, r.RetryAt = d, Rejected, false, time.Time{}
+	if d.Accepted {
+		r.Status, r.LastError = Accepted, ""
+	}
+	return r
 }
 
 // Amount is what the units come to.

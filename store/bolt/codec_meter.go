@@ -17,7 +17,11 @@ func appendMeterAccount(dst []byte, a *metering.Account, rev uint64) []byte {
 	for _, n := range []int64{int64(a.UnitAmount), int64(a.Charged), a.Accepted, a.InFlight, a.Lost} {
 		dst = binary.AppendVarint(dst, n)
 	}
-	return dst
+	dst = appendString(dst, a.Hold)
+	dst = appendTime(dst, a.HeldAt)
+	dst = appendString(dst, a.LastAccepted)
+	dst = appendTime(dst, a.AcceptedAt)
+	return appendTime(dst, a.BilledAt)
 }
 
 // decodeMeterAccount reads what appendMeterAccount wrote.
@@ -29,6 +33,8 @@ func decodeMeterAccount(value []byte) (metering.Account, error) {
 	a := metering.Account{
 		Rev: u.uint(), Subscription: marketplace.SubscriptionID(u.string()),
 		Currency: money.Currency(u.string()), UnitAmount: u.micros(), Charged: u.micros(), Accepted: u.int(), InFlight: u.int(), Lost: u.int(),
+		Hold: metering.Hold(u.string()), HeldAt: u.time(), LastAccepted: metering.RecordID(u.string()),
+		AcceptedAt: u.time(), BilledAt: u.time(),
 	}
 	if err := u.done(); err != nil {
 		return metering.Account{}, err
@@ -60,6 +66,10 @@ func appendMeterRecord(dst []byte, r *metering.Record, rev uint64) []byte {
 	dst = appendString(dst, r.LastError)
 	dst = appendString(dst, r.Subject)
 	dst = appendString(dst, r.Account)
+	dst = appendBool(dst, r.Resolution.Accepted)
+	dst = appendString(dst, r.Resolution.By)
+	dst = appendString(dst, r.Resolution.Reason)
+	dst = appendTime(dst, r.Resolution.At)
 	return appendAttributes(dst, r.Attributes)
 }
 
@@ -76,6 +86,7 @@ func decodeMeterRecord(value []byte) (metering.Record, error) {
 		Currency: money.Currency(u.string()), Deadline: u.time(), SealedAt: u.time(),
 		Status: metering.Status(u.string()), Attempts: int(u.int()), RetryAt: u.time(), SentAt: u.time(),
 		Doubt: u.bool(), ProviderID: u.string(), LastError: u.string(), Subject: u.string(), Account: u.string(),
+		Resolution: metering.Resolution{Accepted: u.bool(), By: u.string(), Reason: u.string(), At: u.time()},
 		Attributes: u.attributes(),
 	}
 	if err := u.done(); err != nil {

@@ -105,6 +105,7 @@ func aFund(id, owner string) settlement.Fund {
 func meterAccount(id marketplace.SubscriptionID) metering.Account {
 	return metering.Account{
 		Subscription: id, Currency: "USD", UnitAmount: 10_000, Charged: -123_456_789, Accepted: 12, InFlight: 3, Lost: 1,
+		Hold: metering.HoldRefused, HeldAt: epoch, LastAccepted: "mr_0", AcceptedAt: epoch, BilledAt: epoch,
 	}
 }
 
@@ -116,7 +117,8 @@ func meterRecord(id string, hour int) metering.Record {
 		PeriodStart: start, PeriodEnd: start.Add(1), Units: 1 << 40, UnitAmount: 10_000, Currency: "USD",
 		Deadline: start.AddDate(0, 0, 1), SealedAt: epoch, Status: metering.Sealed, Attempts: 2,
 		RetryAt: epoch, SentAt: epoch, ProviderID: "their id", LastError: "busy", Subject: "l-1",
-		Account: "000123456789012", Attributes: map[string]string{"b": "2", "a": ""},
+		Resolution: metering.Resolution{Accepted: true, By: "key:key_1", Reason: "seen", At: epoch},
+		Account:    "000123456789012", Attributes: map[string]string{"b": "2", "a": ""},
 	}
 }
 

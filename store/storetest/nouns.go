@@ -208,6 +208,12 @@ func leaseExpires(t *testing.T, s core.Store) {
 		{now.Add(time.Second), 9, []string{"task_late"}},
 		{now.Add(time.Minute), 9, []string{"task_a", "task_b"}}, // their lease ran out
 	} {
+		due := read(t, s, func(ctx context.Context, tx core.ReadTx) (bool, error) {
+			return tx.TaskDue(ctx, "notify", c.at)
+		})
+		if due != (len(c.want) > 0) {
+			t.Errorf("TaskDue at %v = %t, want %q", c.at.Sub(now), due, c.want)
+		}
 		if got := lease(c.at, c.limit); !slices.Equal(got, c.want) {
 			t.Errorf("LeaseTasks at %v = %q, want %q", c.at.Sub(now), got, c.want)
 		}

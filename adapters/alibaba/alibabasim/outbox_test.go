@@ -172,7 +172,7 @@ func (o *outbox) answer(a *account, r *metering.Record, v metering.Result, now t
 	*r = metering.Answer(*r, v, resend, now)
 	parked := r.Status == metering.Unknown && !resend
 	if r.Status.Final() {
-		a.Account = a.Finish(r.Units, r.Status)
+		a.Account = a.Finish(r, now)
 	}
 	if !r.Status.Final() && !parked {
 		return

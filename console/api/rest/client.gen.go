@@ -353,6 +353,11 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/listings (the `ListListings` operationId).
 	ListListings(ctx context.Context, params *ListListingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListMeteringHealth List how the reporting of subscriptions is
+	//
+	// Corresponds with GET /api/v1/metering-health (the `ListMeteringHealth` operationId).
+	ListMeteringHealth(ctx context.Context, params *ListMeteringHealthParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListMeteringRecords List what is reported to marketplaces
 	//
 	// A key that acts for one account must name the subscription.
@@ -368,6 +373,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/metering-records/flush (the `FlushMetering` operationId).
 	FlushMetering(ctx context.Context, params *FlushMeteringParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResolveMeteringRecordWithBody Decide about a record whose report got no answer
+	//
+	// For `unknown` records only, after a look at the marketplace's own books; any other is 409
+	// `not_unknown`. `accepted` counts it as reported; `not_accepted` makes its units due again,
+	// under another period. The same decision again changes nothing.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/metering-records/{id}/resolve (the `ResolveMeteringRecord` operationId).
+	ResolveMeteringRecordWithBody(ctx context.Context, id ID, params *ResolveMeteringRecordParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResolveMeteringRecord Decide about a record whose report got no answer
+	//
+	// For `unknown` records only, after a look at the marketplace's own books; any other is 409
+	// `not_unknown`. `accepted` counts it as reported; `not_accepted` makes its units due again,
+	// under another period. The same decision again changes nothing.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/metering-records/{id}/resolve (the `ResolveMeteringRecord` operationId).
+	ResolveMeteringRecord(ctx context.Context, id ID, params *ResolveMeteringRecordParams, body ResolveMeteringRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPrepaidCards List the prepaid cards of a billing account
 	//
@@ -494,6 +521,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/subscriptions/{id} (the `GetSubscription` operationId).
 	GetSubscription(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSubscriptionMetering Read how the reporting of a subscription is
+	//
+	// Corresponds with GET /api/v1/subscriptions/{id}/metering (the `GetSubscriptionMetering` operationId).
+	GetSubscriptionMetering(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetrySubscriptionMetering Seal and report again what was held back
+	//
+	// For when the cause of a `hold` is gone. Without a hold it changes nothing. After the final
+	// window of a subscription that ended the marketplace is asked once more; look up whether it
+	// bills what it then accepts.
+	//
+	// Corresponds with POST /api/v1/subscriptions/{id}/metering/retry (the `RetrySubscriptionMetering` operationId).
+	RetrySubscriptionMetering(ctx context.Context, id ID, params *RetrySubscriptionMeteringParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUsage Read what a workspace reported for a day
 	//
@@ -1221,6 +1262,21 @@ func (c *Client) ListListings(ctx context.Context, params *ListListingsParams, r
 	return c.Client.Do(req)
 }
 
+// ListMeteringHealth List how the reporting of subscriptions is
+//
+// Corresponds with GET /api/v1/metering-health (the `ListMeteringHealth` operationId).
+func (c *Client) ListMeteringHealth(ctx context.Context, params *ListMeteringHealthParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMeteringHealthRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListMeteringRecords List what is reported to marketplaces
 //
 // A key that acts for one account must name the subscription.
@@ -1247,6 +1303,48 @@ func (c *Client) ListMeteringRecords(ctx context.Context, params *ListMeteringRe
 // Corresponds with POST /api/v1/metering-records/flush (the `FlushMetering` operationId).
 func (c *Client) FlushMetering(ctx context.Context, params *FlushMeteringParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewFlushMeteringRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResolveMeteringRecordWithBody Decide about a record whose report got no answer
+//
+// For `unknown` records only, after a look at the marketplace's own books; any other is 409
+// `not_unknown`. `accepted` counts it as reported; `not_accepted` makes its units due again,
+// under another period. The same decision again changes nothing.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/metering-records/{id}/resolve (the `ResolveMeteringRecord` operationId).
+func (c *Client) ResolveMeteringRecordWithBody(ctx context.Context, id ID, params *ResolveMeteringRecordParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResolveMeteringRecordRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResolveMeteringRecord Decide about a record whose report got no answer
+//
+// For `unknown` records only, after a look at the marketplace's own books; any other is 409
+// `not_unknown`. `accepted` counts it as reported; `not_accepted` makes its units due again,
+// under another period. The same decision again changes nothing.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/metering-records/{id}/resolve (the `ResolveMeteringRecord` operationId).
+func (c *Client) ResolveMeteringRecord(ctx context.Context, id ID, params *ResolveMeteringRecordParams, body ResolveMeteringRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResolveMeteringRecordRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1533,6 +1631,40 @@ func (c *Client) ListSubscriptions(ctx context.Context, params *ListSubscription
 // Corresponds with GET /api/v1/subscriptions/{id} (the `GetSubscription` operationId).
 func (c *Client) GetSubscription(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetSubscriptionRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSubscriptionMetering Read how the reporting of a subscription is
+//
+// Corresponds with GET /api/v1/subscriptions/{id}/metering (the `GetSubscriptionMetering` operationId).
+func (c *Client) GetSubscriptionMetering(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSubscriptionMeteringRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetrySubscriptionMetering Seal and report again what was held back
+//
+// For when the cause of a `hold` is gone. Without a hold it changes nothing. After the final
+// window of a subscription that ended the marketplace is asked once more; look up whether it
+// bills what it then accepts.
+//
+// Corresponds with POST /api/v1/subscriptions/{id}/metering/retry (the `RetrySubscriptionMetering` operationId).
+func (c *Client) RetrySubscriptionMetering(ctx context.Context, id ID, params *RetrySubscriptionMeteringParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetrySubscriptionMeteringRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3745,6 +3877,96 @@ func NewListListingsRequest(server string, params *ListListingsParams) (*http.Re
 	return req, nil
 }
 
+// NewListMeteringHealthRequest constructs an http.Request for the ListMeteringHealth method
+func NewListMeteringHealthRequest(server string, params *ListMeteringHealthParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/metering-health")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Listing != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "listing", *params.Listing, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Health != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "health", *params.Health, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListMeteringRecordsRequest constructs an http.Request for the ListMeteringRecords method
 func NewListMeteringRecordsRequest(server string, params *ListMeteringRecordsParams) (*http.Request, error) {
 	var err error
@@ -3882,6 +4104,68 @@ func NewFlushMeteringRequest(server string, params *FlushMeteringParams) (*http.
 	if err != nil {
 		return nil, err
 	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewResolveMeteringRecordRequest calls the generic ResolveMeteringRecord builder with application/json body
+func NewResolveMeteringRecordRequest(server string, id ID, params *ResolveMeteringRecordParams, body ResolveMeteringRecordJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewResolveMeteringRecordRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewResolveMeteringRecordRequestWithBody constructs an http.Request for the ResolveMeteringRecord method, with any body, and a specified content type
+func NewResolveMeteringRecordRequestWithBody(server string, id ID, params *ResolveMeteringRecordParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/metering-records/%s/resolve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	if params != nil {
 
@@ -4601,6 +4885,89 @@ func NewGetSubscriptionRequest(server string, id ID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetSubscriptionMeteringRequest constructs an http.Request for the GetSubscriptionMetering method
+func NewGetSubscriptionMeteringRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/subscriptions/%s/metering", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRetrySubscriptionMeteringRequest constructs an http.Request for the RetrySubscriptionMetering method
+func NewRetrySubscriptionMeteringRequest(server string, id ID, params *RetrySubscriptionMeteringParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/subscriptions/%s/metering/retry", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -5643,6 +6010,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/listings (the `ListListings` operationId).
 	ListListingsWithResponse(ctx context.Context, params *ListListingsParams, reqEditors ...RequestEditorFn) (*ListListingsResponse, error)
 
+	// ListMeteringHealthWithResponse List how the reporting of subscriptions is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/metering-health (the `ListMeteringHealth` operationId).
+	ListMeteringHealthWithResponse(ctx context.Context, params *ListMeteringHealthParams, reqEditors ...RequestEditorFn) (*ListMeteringHealthResponse, error)
+
 	// ListMeteringRecordsWithResponse List what is reported to marketplaces
 	//
 	// A key that acts for one account must name the subscription.
@@ -5662,6 +6036,28 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/metering-records/flush (the `FlushMetering` operationId).
 	FlushMeteringWithResponse(ctx context.Context, params *FlushMeteringParams, reqEditors ...RequestEditorFn) (*FlushMeteringResponse, error)
+
+	// ResolveMeteringRecordWithBodyWithResponse Decide about a record whose report got no answer
+	//
+	// For `unknown` records only, after a look at the marketplace's own books; any other is 409
+	// `not_unknown`. `accepted` counts it as reported; `not_accepted` makes its units due again,
+	// under another period. The same decision again changes nothing.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/metering-records/{id}/resolve (the `ResolveMeteringRecord` operationId).
+	ResolveMeteringRecordWithBodyWithResponse(ctx context.Context, id ID, params *ResolveMeteringRecordParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResolveMeteringRecordResponse, error)
+
+	// ResolveMeteringRecordWithResponse Decide about a record whose report got no answer
+	//
+	// For `unknown` records only, after a look at the marketplace's own books; any other is 409
+	// `not_unknown`. `accepted` counts it as reported; `not_accepted` makes its units due again,
+	// under another period. The same decision again changes nothing.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/metering-records/{id}/resolve (the `ResolveMeteringRecord` operationId).
+	ResolveMeteringRecordWithResponse(ctx context.Context, id ID, params *ResolveMeteringRecordParams, body ResolveMeteringRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveMeteringRecordResponse, error)
 
 	// ListPrepaidCardsWithResponse List the prepaid cards of a billing account
 	//
@@ -5804,6 +6200,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/subscriptions/{id} (the `GetSubscription` operationId).
 	GetSubscriptionWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSubscriptionResponse, error)
+
+	// GetSubscriptionMeteringWithResponse Read how the reporting of a subscription is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/subscriptions/{id}/metering (the `GetSubscriptionMetering` operationId).
+	GetSubscriptionMeteringWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSubscriptionMeteringResponse, error)
+
+	// RetrySubscriptionMeteringWithResponse Seal and report again what was held back
+	//
+	// For when the cause of a `hold` is gone. Without a hold it changes nothing. After the final
+	// window of a subscription that ended the marketplace is asked once more; look up whether it
+	// bills what it then accepts.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/subscriptions/{id}/metering/retry (the `RetrySubscriptionMetering` operationId).
+	RetrySubscriptionMeteringWithResponse(ctx context.Context, id ID, params *RetrySubscriptionMeteringParams, reqEditors ...RequestEditorFn) (*RetrySubscriptionMeteringResponse, error)
 
 	// ListUsageWithResponse Read what a workspace reported for a day
 	//
@@ -7212,6 +7626,54 @@ func (r ListListingsResponse) ContentType() string {
 	return ""
 }
 
+type ListMeteringHealthResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SubscriptionMeteringList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMeteringHealthResponse) GetJSON200() *SubscriptionMeteringList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListMeteringHealthResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMeteringHealthResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMeteringHealthResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMeteringHealthResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMeteringHealthResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListMeteringRecordsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7302,6 +7764,54 @@ func (r FlushMeteringResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r FlushMeteringResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResolveMeteringRecordResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MeteringRecord
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResolveMeteringRecordResponse) GetJSON200() *MeteringRecord {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResolveMeteringRecordResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResolveMeteringRecordResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResolveMeteringRecordResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResolveMeteringRecordResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResolveMeteringRecordResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7878,6 +8388,102 @@ func (r GetSubscriptionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetSubscriptionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSubscriptionMeteringResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SubscriptionMetering
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSubscriptionMeteringResponse) GetJSON200() *SubscriptionMetering {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSubscriptionMeteringResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSubscriptionMeteringResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSubscriptionMeteringResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSubscriptionMeteringResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSubscriptionMeteringResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RetrySubscriptionMeteringResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SubscriptionMetering
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RetrySubscriptionMeteringResponse) GetJSON200() *SubscriptionMetering {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RetrySubscriptionMeteringResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RetrySubscriptionMeteringResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RetrySubscriptionMeteringResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RetrySubscriptionMeteringResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RetrySubscriptionMeteringResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8955,6 +9561,19 @@ func (c *ClientWithResponses) ListListingsWithResponse(ctx context.Context, para
 	return ParseListListingsResponse(rsp)
 }
 
+// ListMeteringHealthWithResponse List how the reporting of subscriptions is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/metering-health (the `ListMeteringHealth` operationId).
+func (c *ClientWithResponses) ListMeteringHealthWithResponse(ctx context.Context, params *ListMeteringHealthParams, reqEditors ...RequestEditorFn) (*ListMeteringHealthResponse, error) {
+	rsp, err := c.ListMeteringHealth(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMeteringHealthResponse(rsp)
+}
+
 // ListMeteringRecordsWithResponse List what is reported to marketplaces
 //
 // A key that acts for one account must name the subscription.
@@ -8985,6 +9604,40 @@ func (c *ClientWithResponses) FlushMeteringWithResponse(ctx context.Context, par
 		return nil, err
 	}
 	return ParseFlushMeteringResponse(rsp)
+}
+
+// ResolveMeteringRecordWithBodyWithResponse Decide about a record whose report got no answer
+//
+// For `unknown` records only, after a look at the marketplace's own books; any other is 409
+// `not_unknown`. `accepted` counts it as reported; `not_accepted` makes its units due again,
+// under another period. The same decision again changes nothing.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/metering-records/{id}/resolve (the `ResolveMeteringRecord` operationId).
+func (c *ClientWithResponses) ResolveMeteringRecordWithBodyWithResponse(ctx context.Context, id ID, params *ResolveMeteringRecordParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ResolveMeteringRecordResponse, error) {
+	rsp, err := c.ResolveMeteringRecordWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResolveMeteringRecordResponse(rsp)
+}
+
+// ResolveMeteringRecordWithResponse Decide about a record whose report got no answer
+//
+// For `unknown` records only, after a look at the marketplace's own books; any other is 409
+// `not_unknown`. `accepted` counts it as reported; `not_accepted` makes its units due again,
+// under another period. The same decision again changes nothing.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/metering-records/{id}/resolve (the `ResolveMeteringRecord` operationId).
+func (c *ClientWithResponses) ResolveMeteringRecordWithResponse(ctx context.Context, id ID, params *ResolveMeteringRecordParams, body ResolveMeteringRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*ResolveMeteringRecordResponse, error) {
+	rsp, err := c.ResolveMeteringRecord(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResolveMeteringRecordResponse(rsp)
 }
 
 // ListPrepaidCardsWithResponse List the prepaid cards of a billing account
@@ -9223,6 +9876,36 @@ func (c *ClientWithResponses) GetSubscriptionWithResponse(ctx context.Context, i
 		return nil, err
 	}
 	return ParseGetSubscriptionResponse(rsp)
+}
+
+// GetSubscriptionMeteringWithResponse Read how the reporting of a subscription is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/subscriptions/{id}/metering (the `GetSubscriptionMetering` operationId).
+func (c *ClientWithResponses) GetSubscriptionMeteringWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSubscriptionMeteringResponse, error) {
+	rsp, err := c.GetSubscriptionMetering(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSubscriptionMeteringResponse(rsp)
+}
+
+// RetrySubscriptionMeteringWithResponse Seal and report again what was held back
+//
+// For when the cause of a `hold` is gone. Without a hold it changes nothing. After the final
+// window of a subscription that ended the marketplace is asked once more; look up whether it
+// bills what it then accepts.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/subscriptions/{id}/metering/retry (the `RetrySubscriptionMetering` operationId).
+func (c *ClientWithResponses) RetrySubscriptionMeteringWithResponse(ctx context.Context, id ID, params *RetrySubscriptionMeteringParams, reqEditors ...RequestEditorFn) (*RetrySubscriptionMeteringResponse, error) {
+	rsp, err := c.RetrySubscriptionMetering(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRetrySubscriptionMeteringResponse(rsp)
 }
 
 // ListUsageWithResponse Read what a workspace reported for a day
@@ -10373,6 +11056,39 @@ func ParseListListingsResponse(rsp *http.Response) (*ListListingsResponse, error
 	return response, nil
 }
 
+// ParseListMeteringHealthResponse parses an HTTP response from a ListMeteringHealthWithResponse call
+func ParseListMeteringHealthResponse(rsp *http.Response) (*ListMeteringHealthResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMeteringHealthResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SubscriptionMeteringList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListMeteringRecordsResponse parses an HTTP response from a ListMeteringRecordsWithResponse call
 func ParseListMeteringRecordsResponse(rsp *http.Response) (*ListMeteringRecordsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -10429,6 +11145,39 @@ func ParseFlushMeteringResponse(rsp *http.Response) (*FlushMeteringResponse, err
 			return nil, err
 		}
 		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResolveMeteringRecordResponse parses an HTTP response from a ResolveMeteringRecordWithResponse call
+func ParseResolveMeteringRecordResponse(rsp *http.Response) (*ResolveMeteringRecordResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResolveMeteringRecordResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MeteringRecord
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -10836,6 +11585,72 @@ func ParseGetSubscriptionResponse(rsp *http.Response) (*GetSubscriptionResponse,
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Subscription
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetSubscriptionMeteringResponse parses an HTTP response from a GetSubscriptionMeteringWithResponse call
+func ParseGetSubscriptionMeteringResponse(rsp *http.Response) (*GetSubscriptionMeteringResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSubscriptionMeteringResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SubscriptionMetering
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRetrySubscriptionMeteringResponse parses an HTTP response from a RetrySubscriptionMeteringWithResponse call
+func ParseRetrySubscriptionMeteringResponse(rsp *http.Response) (*RetrySubscriptionMeteringResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RetrySubscriptionMeteringResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SubscriptionMetering
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -178,6 +178,51 @@ func (e ListingOnRelease) Valid() bool {
 	}
 }
 
+// Defines values for MeteringHealth.
+const (
+	Idle      MeteringHealth = "idle"
+	Reporting MeteringHealth = "reporting"
+	Silent    MeteringHealth = "silent"
+	Stuck     MeteringHealth = "stuck"
+	Unbound   MeteringHealth = "unbound"
+)
+
+// Valid indicates whether the value is a known member of the MeteringHealth enum.
+func (e MeteringHealth) Valid() bool {
+	switch e {
+	case Idle:
+		return true
+	case Reporting:
+		return true
+	case Silent:
+		return true
+	case Stuck:
+		return true
+	case Unbound:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MeteringOutcome.
+const (
+	MeteringOutcomeAccepted    MeteringOutcome = "accepted"
+	MeteringOutcomeNotAccepted MeteringOutcome = "not_accepted"
+)
+
+// Valid indicates whether the value is a known member of the MeteringOutcome enum.
+func (e MeteringOutcome) Valid() bool {
+	switch e {
+	case MeteringOutcomeAccepted:
+		return true
+	case MeteringOutcomeNotAccepted:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MeteringRecordAlarm.
 const (
 	Calm     MeteringRecordAlarm = "calm"
@@ -273,40 +318,40 @@ func (e NewVoucherKind) Valid() bool {
 
 // Defines values for Outcome.
 const (
-	Answered   Outcome = "answered"
-	Applied    Outcome = "applied"
-	Duplicate  Outcome = "duplicate"
-	Ignored    Outcome = "ignored"
-	Processing Outcome = "processing"
-	Refused    Outcome = "refused"
-	Replayed   Outcome = "replayed"
-	Stale      Outcome = "stale"
-	Tested     Outcome = "tested"
-	Waiting    Outcome = "waiting"
+	OutcomeAnswered   Outcome = "answered"
+	OutcomeApplied    Outcome = "applied"
+	OutcomeDuplicate  Outcome = "duplicate"
+	OutcomeIgnored    Outcome = "ignored"
+	OutcomeProcessing Outcome = "processing"
+	OutcomeRefused    Outcome = "refused"
+	OutcomeReplayed   Outcome = "replayed"
+	OutcomeStale      Outcome = "stale"
+	OutcomeTested     Outcome = "tested"
+	OutcomeWaiting    Outcome = "waiting"
 )
 
 // Valid indicates whether the value is a known member of the Outcome enum.
 func (e Outcome) Valid() bool {
 	switch e {
-	case Answered:
+	case OutcomeAnswered:
 		return true
-	case Applied:
+	case OutcomeApplied:
 		return true
-	case Duplicate:
+	case OutcomeDuplicate:
 		return true
-	case Ignored:
+	case OutcomeIgnored:
 		return true
-	case Processing:
+	case OutcomeProcessing:
 		return true
-	case Refused:
+	case OutcomeRefused:
 		return true
-	case Replayed:
+	case OutcomeReplayed:
 		return true
-	case Stale:
+	case OutcomeStale:
 		return true
-	case Tested:
+	case OutcomeTested:
 		return true
-	case Waiting:
+	case OutcomeWaiting:
 		return true
 	default:
 		return false
@@ -469,6 +514,27 @@ func (e SettlementRunStatus) Valid() bool {
 	case Failed:
 		return true
 	case Running:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SubscriptionMeteringHold.
+const (
+	SubscriptionMeteringHoldConflict SubscriptionMeteringHold = "conflict"
+	SubscriptionMeteringHoldOver     SubscriptionMeteringHold = "over"
+	SubscriptionMeteringHoldRefused  SubscriptionMeteringHold = "refused"
+)
+
+// Valid indicates whether the value is a known member of the SubscriptionMeteringHold enum.
+func (e SubscriptionMeteringHold) Valid() bool {
+	switch e {
+	case SubscriptionMeteringHoldConflict:
+		return true
+	case SubscriptionMeteringHoldOver:
+		return true
+	case SubscriptionMeteringHoldRefused:
 		return true
 	default:
 		return false
@@ -1079,6 +1145,16 @@ type MeteringFlush struct {
 	Pending int `json:"pending"`
 }
 
+// MeteringHealth `stuck`: a record is past half of its window or unknown, or what is due is held back.
+// `silent`: workspaces are bound and reported no usage for a day, or as long as is configured.
+// `idle`: usage is reported, and comes to nothing or less than a unit. `reporting`: usage is
+// reported and billed. `unbound`: no workspace settles through the subscription, or it is not
+// active.
+type MeteringHealth string
+
+// MeteringOutcome defines model for MeteringOutcome.
+type MeteringOutcome string
+
 // MeteringRecord defines model for MeteringRecord.
 type MeteringRecord struct {
 	// Alarm How urgent it is: `warning` from half of its window, `critical` from four fifths.
@@ -1098,6 +1174,9 @@ type MeteringRecord struct {
 	// ProviderRecordID The marketplace's id for it, or empty.
 	ProviderRecordID string `json:"provider_record_id"`
 
+	// Resolution What a person decided about a record that was `unknown`.
+	Resolution *MeteringResolution `json:"resolution,omitempty"`
+
 	// RetryAt When it may be sent again.
 	RetryAt *time.Time `json:"retry_at,omitempty"`
 
@@ -1114,6 +1193,14 @@ type MeteringRecordAlarm string
 type MeteringRecordList struct {
 	Data       []MeteringRecord `json:"data"`
 	NextCursor string           `json:"next_cursor"`
+}
+
+// MeteringResolution What a person decided about a record that was `unknown`.
+type MeteringResolution struct {
+	At      time.Time       `json:"at"`
+	By      string          `json:"by"`
+	Outcome MeteringOutcome `json:"outcome"`
+	Reason  string          `json:"reason"`
 }
 
 // MeteringStatus `unknown` is what a crash or a lost answer leaves, until the marketplace's own rules resolve it.
@@ -1187,6 +1274,12 @@ type NewCreditNote struct {
 
 // NewCreditNoteKind defines model for NewCreditNote.Kind.
 type NewCreditNoteKind string
+
+// NewMeteringResolution defines model for NewMeteringResolution.
+type NewMeteringResolution struct {
+	Outcome MeteringOutcome `json:"outcome"`
+	Reason  string          `json:"reason"`
+}
 
 // NewPrepaidCard defines model for NewPrepaidCard.
 type NewPrepaidCard struct {
@@ -1579,6 +1672,55 @@ type Subscription struct {
 type SubscriptionList struct {
 	Data       []Subscription `json:"data"`
 	NextCursor string         `json:"next_cursor"`
+}
+
+// SubscriptionMetering defines model for SubscriptionMetering.
+type SubscriptionMetering struct {
+	AcceptedUnits int64   `json:"accepted_units"`
+	Carry         *Amount `json:"carry,omitempty"`
+	Charged       *Amount `json:"charged,omitempty"`
+
+	// Health `stuck`: a record is past half of its window or unknown, or what is due is held back.
+	// `silent`: workspaces are bound and reported no usage for a day, or as long as is configured.
+	// `idle`: usage is reported, and comes to nothing or less than a unit. `reporting`: usage is
+	// reported and billed. `unbound`: no workspace settles through the subscription, or it is not
+	// active.
+	Health MeteringHealth `json:"health"`
+	HeldAt *time.Time     `json:"held_at,omitempty"`
+
+	// Hold Why what is due is not sealed: the marketplace `refused` a record as it is, another
+	// quantity is on file (`conflict`), or the subscription and its final window are `over`.
+	Hold           *SubscriptionMeteringHold `json:"hold,omitempty"`
+	InFlightUnits  int64                     `json:"in_flight_units"`
+	LastAccepted   *MeteringRecord           `json:"last_accepted,omitempty"`
+	LastAcceptedAt *time.Time                `json:"last_accepted_at,omitempty"`
+
+	// LastSettledDay The last day that was billed through it.
+	LastSettledDay *string `json:"last_settled_day,omitempty"`
+	Listing        string  `json:"listing"`
+
+	// NextDeadline The earliest deadline of them.
+	NextDeadline *time.Time `json:"next_deadline,omitempty"`
+
+	// Pending How many records are not final.
+	Pending        int    `json:"pending"`
+	SubscriptionID string `json:"subscription_id"`
+
+	// UsageUntil The end of the newest hour that any of them reported usage for.
+	UsageUntil *time.Time `json:"usage_until,omitempty"`
+
+	// Workspaces How many settle through it now.
+	Workspaces int `json:"workspaces"`
+}
+
+// SubscriptionMeteringHold Why what is due is not sealed: the marketplace `refused` a record as it is, another
+// quantity is on file (`conflict`), or the subscription and its final window are `over`.
+type SubscriptionMeteringHold string
+
+// SubscriptionMeteringList defines model for SubscriptionMeteringList.
+type SubscriptionMeteringList struct {
+	Data       []SubscriptionMetering `json:"data"`
+	NextCursor string                 `json:"next_cursor"`
 }
 
 // SubscriptionStatus `pending` → `active` ⇄ `frozen` → `ending` → `ended`. A cloud account has the best of its subscriptions.
@@ -2113,6 +2255,19 @@ type ListListingsParams struct {
 	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
+// ListMeteringHealthParams defines parameters for ListMeteringHealth.
+type ListMeteringHealthParams struct {
+	// Listing Only those of this listing.
+	Listing *string         `form:"listing,omitempty" json:"listing,omitempty"`
+	Health  *MeteringHealth `form:"health,omitempty" json:"health,omitempty"`
+
+	// Limit The most items on one page, 1 to 200; 50 if it is not given.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before; opaque.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListMeteringRecordsParams defines parameters for ListMeteringRecords.
 type ListMeteringRecordsParams struct {
 	SubscriptionID *string `form:"subscription_id,omitempty" json:"subscription_id,omitempty"`
@@ -2135,6 +2290,15 @@ type ListMeteringRecordsParams struct {
 
 // FlushMeteringParams defines parameters for FlushMetering.
 type FlushMeteringParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ResolveMeteringRecordParams defines parameters for ResolveMeteringRecord.
+type ResolveMeteringRecordParams struct {
 	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
 	// with the same key has no second effect and gets the answer about the first. The same key
 	// with another request is 422. Keys are kept per API key and for ever; a request that failed
@@ -2237,6 +2401,15 @@ type ListSubscriptionsParams struct {
 	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
 	// The next page is in the header `Link`, with `rel="next"`.
 	Format *Format `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// RetrySubscriptionMeteringParams defines parameters for RetrySubscriptionMetering.
+type RetrySubscriptionMeteringParams struct {
+	// IdempotencyKey A key of the caller's, unique to this change, such as a UUID. A repeat of the same request
+	// with the same key has no second effect and gets the answer about the first. The same key
+	// with another request is 422. Keys are kept per API key and for ever; a request that failed
+	// does not use its key up.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListUsageParams defines parameters for ListUsage.
@@ -2353,6 +2526,9 @@ type CreateBindingJSONRequestBody = NewBinding
 
 // ClaimCloudAccountJSONRequestBody defines body for ClaimCloudAccount for application/json ContentType.
 type ClaimCloudAccountJSONRequestBody = NewClaim
+
+// ResolveMeteringRecordJSONRequestBody defines body for ResolveMeteringRecord for application/json ContentType.
+type ResolveMeteringRecordJSONRequestBody = NewMeteringResolution
 
 // CreatePrepaidCardJSONRequestBody defines body for CreatePrepaidCard for application/json ContentType.
 type CreatePrepaidCardJSONRequestBody = NewPrepaidCard

@@ -96,12 +96,18 @@ type ServerInterface interface {
 	// ListListings List the configured marketplace listings
 	// (GET /api/v1/listings)
 	ListListings(ctx echo.Context, params ListListingsParams) error
+	// ListMeteringHealth List how the reporting of subscriptions is
+	// (GET /api/v1/metering-health)
+	ListMeteringHealth(ctx echo.Context, params ListMeteringHealthParams) error
 	// ListMeteringRecords List what is reported to marketplaces
 	// (GET /api/v1/metering-records)
 	ListMeteringRecords(ctx echo.Context, params ListMeteringRecordsParams) error
 	// FlushMetering Report what is due to marketplaces now
 	// (POST /api/v1/metering-records/flush)
 	FlushMetering(ctx echo.Context, params FlushMeteringParams) error
+	// ResolveMeteringRecord Decide about a record whose report got no answer
+	// (POST /api/v1/metering-records/{id}/resolve)
+	ResolveMeteringRecord(ctx echo.Context, id ID, params ResolveMeteringRecordParams) error
 	// ListPrepaidCards List the prepaid cards of a billing account
 	// (GET /api/v1/prepaid-cards)
 	ListPrepaidCards(ctx echo.Context, params ListPrepaidCardsParams) error
@@ -138,6 +144,12 @@ type ServerInterface interface {
 	// GetSubscription Read a subscription
 	// (GET /api/v1/subscriptions/{id})
 	GetSubscription(ctx echo.Context, id ID) error
+	// GetSubscriptionMetering Read how the reporting of a subscription is
+	// (GET /api/v1/subscriptions/{id}/metering)
+	GetSubscriptionMetering(ctx echo.Context, id ID) error
+	// RetrySubscriptionMetering Seal and report again what was held back
+	// (POST /api/v1/subscriptions/{id}/metering/retry)
+	RetrySubscriptionMetering(ctx echo.Context, id ID, params RetrySubscriptionMeteringParams) error
 	// ListUsage Read what a workspace reported for a day
 	// (GET /api/v1/usage)
 	ListUsage(ctx echo.Context, params ListUsageParams) error
@@ -1103,6 +1115,45 @@ func (w *ServerInterfaceWrapper) ListListings(ctx echo.Context) error {
 	return err
 }
 
+// ListMeteringHealth converts echo context to params.
+func (w *ServerInterfaceWrapper) ListMeteringHealth(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMeteringHealthParams
+	// ------------- Optional query parameter "listing" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "listing", ctx.QueryParams(), &params.Listing, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter listing: %s", err))
+	}
+
+	// ------------- Optional query parameter "health" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "health", ctx.QueryParams(), &params.Health, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter health: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListMeteringHealth(ctx, params)
+	return err
+}
+
 // ListMeteringRecords converts echo context to params.
 func (w *ServerInterfaceWrapper) ListMeteringRecords(ctx echo.Context) error {
 	var err error
@@ -1182,6 +1233,42 @@ func (w *ServerInterfaceWrapper) FlushMetering(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.FlushMetering(ctx, params)
+	return err
+}
+
+// ResolveMeteringRecord converts echo context to params.
+func (w *ServerInterfaceWrapper) ResolveMeteringRecord(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResolveMeteringRecordParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResolveMeteringRecord(ctx, id, params)
 	return err
 }
 
@@ -1493,6 +1580,58 @@ func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetSubscription(ctx, id)
+	return err
+}
+
+// GetSubscriptionMetering converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSubscriptionMetering(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSubscriptionMetering(ctx, id)
+	return err
+}
+
+// RetrySubscriptionMetering converts echo context to params.
+func (w *ServerInterfaceWrapper) RetrySubscriptionMetering(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RetrySubscriptionMeteringParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RetrySubscriptionMetering(ctx, id, params)
 	return err
 }
 
@@ -1860,6 +1999,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/v1/cloud-accounts/:id/claim", wrapper.ClaimCloudAccount, options.OperationMiddlewares["claimCloudAccount"]...)
 	router.GET(options.BaseURL+"/api/v1/subscriptions", wrapper.ListSubscriptions, options.OperationMiddlewares["listSubscriptions"]...)
 	router.GET(options.BaseURL+"/api/v1/subscriptions/:id", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
+	router.GET(options.BaseURL+"/api/v1/subscriptions/:id/metering", wrapper.GetSubscriptionMetering, options.OperationMiddlewares["getSubscriptionMetering"]...)
+	router.POST(options.BaseURL+"/api/v1/subscriptions/:id/metering/retry", wrapper.RetrySubscriptionMetering, options.OperationMiddlewares["retrySubscriptionMetering"]...)
 	router.GET(options.BaseURL+"/api/v1/workspaces", wrapper.ListWorkspaces, options.OperationMiddlewares["listWorkspaces"]...)
 	router.POST(options.BaseURL+"/api/v1/workspaces", wrapper.CreateWorkspace, options.OperationMiddlewares["createWorkspace"]...)
 	router.GET(options.BaseURL+"/api/v1/workspaces/:id", wrapper.GetWorkspace, options.OperationMiddlewares["getWorkspace"]...)
@@ -1898,6 +2039,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/v1/settlement-runs/:id", wrapper.GetSettlementRun, options.OperationMiddlewares["getSettlementRun"]...)
 	router.GET(options.BaseURL+"/api/v1/metering-records", wrapper.ListMeteringRecords, options.OperationMiddlewares["listMeteringRecords"]...)
 	router.POST(options.BaseURL+"/api/v1/metering-records/flush", wrapper.FlushMetering, options.OperationMiddlewares["flushMetering"]...)
+	router.POST(options.BaseURL+"/api/v1/metering-records/:id/resolve", wrapper.ResolveMeteringRecord, options.OperationMiddlewares["resolveMeteringRecord"]...)
+	router.GET(options.BaseURL+"/api/v1/metering-health", wrapper.ListMeteringHealth, options.OperationMiddlewares["listMeteringHealth"]...)
 	router.GET(options.BaseURL+"/api/v1/verify", wrapper.Verify, options.OperationMiddlewares["verify"]...)
 	router.GET(options.BaseURL+"/api/v1/sites", wrapper.ListSites, options.OperationMiddlewares["listSites"]...)
 	router.GET(options.BaseURL+"/api/v1/listings", wrapper.ListListings, options.OperationMiddlewares["listListings"]...)
@@ -3172,6 +3315,45 @@ func (response ListListingsdefaultApplicationProblemPlusJSONResponse) VisitListL
 	return err
 }
 
+type ListMeteringHealthRequestObject struct {
+	Params ListMeteringHealthParams
+}
+
+type ListMeteringHealthResponseObject interface {
+	VisitListMeteringHealthResponse(w http.ResponseWriter) error
+}
+
+type ListMeteringHealth200JSONResponse SubscriptionMeteringList
+
+func (response ListMeteringHealth200JSONResponse) VisitListMeteringHealthResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMeteringHealthdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListMeteringHealthdefaultApplicationProblemPlusJSONResponse) VisitListMeteringHealthResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListMeteringRecordsRequestObject struct {
 	Params ListMeteringRecordsParams
 }
@@ -3259,6 +3441,47 @@ type FlushMeteringdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response FlushMeteringdefaultApplicationProblemPlusJSONResponse) VisitFlushMeteringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveMeteringRecordRequestObject struct {
+	ID     ID `json:"id"`
+	Params ResolveMeteringRecordParams
+	Body   *ResolveMeteringRecordJSONRequestBody
+}
+
+type ResolveMeteringRecordResponseObject interface {
+	VisitResolveMeteringRecordResponse(w http.ResponseWriter) error
+}
+
+type ResolveMeteringRecord200JSONResponse MeteringRecord
+
+func (response ResolveMeteringRecord200JSONResponse) VisitResolveMeteringRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResolveMeteringRecorddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResolveMeteringRecorddefaultApplicationProblemPlusJSONResponse) VisitResolveMeteringRecordResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3831,6 +4054,85 @@ type GetSubscriptiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetSubscriptiondefaultApplicationProblemPlusJSONResponse) VisitGetSubscriptionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSubscriptionMeteringRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetSubscriptionMeteringResponseObject interface {
+	VisitGetSubscriptionMeteringResponse(w http.ResponseWriter) error
+}
+
+type GetSubscriptionMetering200JSONResponse SubscriptionMetering
+
+func (response GetSubscriptionMetering200JSONResponse) VisitGetSubscriptionMeteringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSubscriptionMeteringdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSubscriptionMeteringdefaultApplicationProblemPlusJSONResponse) VisitGetSubscriptionMeteringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetrySubscriptionMeteringRequestObject struct {
+	ID     ID `json:"id"`
+	Params RetrySubscriptionMeteringParams
+}
+
+type RetrySubscriptionMeteringResponseObject interface {
+	VisitRetrySubscriptionMeteringResponse(w http.ResponseWriter) error
+}
+
+type RetrySubscriptionMetering200JSONResponse SubscriptionMetering
+
+func (response RetrySubscriptionMetering200JSONResponse) VisitRetrySubscriptionMeteringResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RetrySubscriptionMeteringdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RetrySubscriptionMeteringdefaultApplicationProblemPlusJSONResponse) VisitRetrySubscriptionMeteringResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4433,12 +4735,18 @@ type StrictServerInterface interface {
 	// ListListings List the configured marketplace listings
 	// (GET /api/v1/listings)
 	ListListings(ctx context.Context, request ListListingsRequestObject) (ListListingsResponseObject, error)
+	// ListMeteringHealth List how the reporting of subscriptions is
+	// (GET /api/v1/metering-health)
+	ListMeteringHealth(ctx context.Context, request ListMeteringHealthRequestObject) (ListMeteringHealthResponseObject, error)
 	// ListMeteringRecords List what is reported to marketplaces
 	// (GET /api/v1/metering-records)
 	ListMeteringRecords(ctx context.Context, request ListMeteringRecordsRequestObject) (ListMeteringRecordsResponseObject, error)
 	// FlushMetering Report what is due to marketplaces now
 	// (POST /api/v1/metering-records/flush)
 	FlushMetering(ctx context.Context, request FlushMeteringRequestObject) (FlushMeteringResponseObject, error)
+	// ResolveMeteringRecord Decide about a record whose report got no answer
+	// (POST /api/v1/metering-records/{id}/resolve)
+	ResolveMeteringRecord(ctx context.Context, request ResolveMeteringRecordRequestObject) (ResolveMeteringRecordResponseObject, error)
 	// ListPrepaidCards List the prepaid cards of a billing account
 	// (GET /api/v1/prepaid-cards)
 	ListPrepaidCards(ctx context.Context, request ListPrepaidCardsRequestObject) (ListPrepaidCardsResponseObject, error)
@@ -4475,6 +4783,12 @@ type StrictServerInterface interface {
 	// GetSubscription Read a subscription
 	// (GET /api/v1/subscriptions/{id})
 	GetSubscription(ctx context.Context, request GetSubscriptionRequestObject) (GetSubscriptionResponseObject, error)
+	// GetSubscriptionMetering Read how the reporting of a subscription is
+	// (GET /api/v1/subscriptions/{id}/metering)
+	GetSubscriptionMetering(ctx context.Context, request GetSubscriptionMeteringRequestObject) (GetSubscriptionMeteringResponseObject, error)
+	// RetrySubscriptionMetering Seal and report again what was held back
+	// (POST /api/v1/subscriptions/{id}/metering/retry)
+	RetrySubscriptionMetering(ctx context.Context, request RetrySubscriptionMeteringRequestObject) (RetrySubscriptionMeteringResponseObject, error)
 	// ListUsage Read what a workspace reported for a day
 	// (GET /api/v1/usage)
 	ListUsage(ctx context.Context, request ListUsageRequestObject) (ListUsageResponseObject, error)
@@ -5316,6 +5630,31 @@ func (sh *strictHandler) ListListings(ctx echo.Context, params ListListingsParam
 	return nil
 }
 
+// ListMeteringHealth operation middleware
+func (sh *strictHandler) ListMeteringHealth(ctx echo.Context, params ListMeteringHealthParams) error {
+	var request ListMeteringHealthRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMeteringHealth(ctx.Request().Context(), request.(ListMeteringHealthRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMeteringHealth")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListMeteringHealthResponseObject); ok {
+		return validResponse.VisitListMeteringHealthResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListMeteringRecords operation middleware
 func (sh *strictHandler) ListMeteringRecords(ctx echo.Context, params ListMeteringRecordsParams) error {
 	var request ListMeteringRecordsRequestObject
@@ -5360,6 +5699,55 @@ func (sh *strictHandler) FlushMetering(ctx echo.Context, params FlushMeteringPar
 		return err
 	} else if validResponse, ok := response.(FlushMeteringResponseObject); ok {
 		return validResponse.VisitFlushMeteringResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResolveMeteringRecord operation middleware
+func (sh *strictHandler) ResolveMeteringRecord(ctx echo.Context, id ID, params ResolveMeteringRecordParams) error {
+	var request ResolveMeteringRecordRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	var body ResolveMeteringRecordJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResolveMeteringRecord(ctx.Request().Context(), request.(ResolveMeteringRecordRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResolveMeteringRecord")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResolveMeteringRecordResponseObject); ok {
+		return validResponse.VisitResolveMeteringRecordResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -5755,6 +6143,57 @@ func (sh *strictHandler) GetSubscription(ctx echo.Context, id ID) error {
 		return err
 	} else if validResponse, ok := response.(GetSubscriptionResponseObject); ok {
 		return validResponse.VisitGetSubscriptionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSubscriptionMetering operation middleware
+func (sh *strictHandler) GetSubscriptionMetering(ctx echo.Context, id ID) error {
+	var request GetSubscriptionMeteringRequestObject
+
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSubscriptionMetering(ctx.Request().Context(), request.(GetSubscriptionMeteringRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSubscriptionMetering")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSubscriptionMeteringResponseObject); ok {
+		return validResponse.VisitGetSubscriptionMeteringResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RetrySubscriptionMetering operation middleware
+func (sh *strictHandler) RetrySubscriptionMetering(ctx echo.Context, id ID, params RetrySubscriptionMeteringParams) error {
+	var request RetrySubscriptionMeteringRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RetrySubscriptionMetering(ctx.Request().Context(), request.(RetrySubscriptionMeteringRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RetrySubscriptionMetering")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RetrySubscriptionMeteringResponseObject); ok {
+		return validResponse.VisitRetrySubscriptionMeteringResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
