@@ -73,38 +73,60 @@ func (s *Service) promiseSeal(ctx context.Context, tx Tx, id marketplace.Subscri
 	return tx.PutTask(ctx, Task{ID: "task_seal_" + string(id), Kind: taskSeal, DueAt: due, CreatedAt: s.Now(), Payload: payload})
 }
 
-// seal makes the record of what a subscription owes in whole units.
+// seal makes the record of what a subscription owes in whole units. It removes
+// its task in the same transaction: a charge that is made just afterwards
+// promises another one, which must stay.
 func (s *Service) seal(ctx context.Context, t Task) error {
 	var p sealing
 	if err := json.Unmarshal(t.Payload, &p); err != nil {
 		return err
 	}
 	id := metering.RecordID(s.NewID("mr"))
-	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		acc, err := tx.MeterAccount(ctx, p.Subscription)
-		if err != nil {
-			return err
+	full, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (bool, error) {
+		full, err := s.sealDue(ctx, tx, p, id)
+		if err != nil || full {
+			return full, err
 		}
-		sub, err := tx.Subscription(ctx, p.Subscription)
-		if err != nil {
-			return err
-		}
-		m := s.markets[sub.Listing].Meter
-		if m == nil {
-			return nil
-		}
-		units, err := acc.Due(m.Terms().MaxUnits)
-		switch {
-		case err != nil || units == 0:
-			return err
-		case acc.InFlight > 0 && m.Terms().SameSubscription:
-			return errNoPeriod // one record at a time
-		}
-		if at := sub.StoppedAt(); !at.IsZero() && at.Before(p.Until) {
-			p.Until = at
-		}
-		return s.sealUnits(ctx, tx, m, acc, sub, metering.Record{ID: id, Units: units}, p.Until)
+		return false, tx.DeleteTask(ctx, t.ID)
 	})
+	switch {
+	case err != nil:
+		return err
+	case full:
+		return errFull
+	}
+	return errTaskEnded
+}
+
+// errFull keeps the task: a record holds no more units, and there may be more.
+var errFull = fmt.Errorf("more units than one record holds: %w", ErrUnavailable)
+
+// sealDue seals what is due, and reports whether the record is full.
+func (s *Service) sealDue(ctx context.Context, tx Tx, p sealing, id metering.RecordID) (full bool, err error) {
+	acc, err := tx.MeterAccount(ctx, p.Subscription)
+	if err != nil {
+		return false, err
+	}
+	sub, err := tx.Subscription(ctx, p.Subscription)
+	if err != nil {
+		return false, err
+	}
+	m := s.markets[sub.Listing].Meter
+	if m == nil {
+		return false, nil
+	}
+	units, err := acc.Due(m.Terms().MaxUnits)
+	switch {
+	case err != nil || units == 0:
+		return false, err
+	case acc.InFlight > 0 && m.Terms().SameSubscription:
+		return false, errNoPeriod // one record at a time
+	}
+	if at := sub.StoppedAt(); !at.IsZero() && at.Before(p.Until) {
+		p.Until = at
+	}
+	full = units == m.Terms().MaxUnits
+	return full, s.sealUnits(ctx, tx, m, acc, sub, metering.Record{ID: id, Units: units}, p.Until)
 }
 
 // errNoPeriod says that there is no period to report under now.

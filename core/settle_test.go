@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"cmp"
 	"context"
 	"testing"
 	"time"
@@ -24,10 +25,11 @@ type meter struct {
 	verdict func(metering.Record) metering.Verdict
 	taken   map[string]int64 // units by subscription and period
 	calls   int
+	most    int64 // units of a record; 0: as many as there are
 }
 
 func (m *meter) Terms() core.MeterTerms {
-	return core.MeterTerms{Dimension: "fee", UnitAmount: 10_000, Currency: "CNY", Batch: 25, MaxUnits: 1 << 31}
+	return core.MeterTerms{Dimension: "fee", UnitAmount: 10_000, Currency: "CNY", Batch: 25, MaxUnits: cmp.Or(m.most, 1<<31)}
 }
 
 func (m *meter) Period(end, now time.Time, taken func(time.Time) bool) (core.MeterPeriod, bool) {

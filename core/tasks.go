@@ -140,11 +140,18 @@ func (s *Service) nothingDue(ctx context.Context, kind string) (bool, error) {
 	})
 }
 
+// errTaskEnded says that a task was done and removed in one transaction. What
+// there is under its id now was promised since.
+var errTaskEnded = errors.New("the task was ended with what it did")
+
 // work does one task and removes it, or puts it back for later.
 func (s *Service) work(ctx context.Context, t Task, within time.Duration, do func(context.Context, Task) error) error {
 	run, cancel := context.WithTimeout(ctx, within)
 	err := do(run, t)
 	cancel()
+	if errors.Is(err, errTaskEnded) {
+		return nil
+	}
 	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
 		if err == nil {
 			return tx.DeleteTask(ctx, t.ID)
