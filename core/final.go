@@ -23,7 +23,7 @@ type finalJob struct {
 
 // finalDays is how many days may still be unbilled at an end: the running one,
 // and the one before it while its grace lasts.
-const finalDays = 2
+const finalDays usage.Day = 2
 
 // settleFinal bills the open days of all workspaces that settled through a
 // subscription when it ended, and reports what they come to. Usage that they
@@ -33,16 +33,18 @@ func (s *Service) settleFinal(ctx context.Context, t Task) error {
 	if err := json.Unmarshal(t.Payload, &job); err != nil {
 		return err
 	}
-	batch, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]settled, error) {
-		return s.prepareFinal(ctx, tx, job)
-	})
-	if err != nil {
-		return err
+	for back := finalDays - 1; back >= 0; back-- { // each on top of the bill before it
+		batch, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]settled, error) {
+			return s.prepareFinal(ctx, tx, job, back)
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := s.commitBills(ctx, batch); err != nil {
+			return err
+		}
 	}
-	if _, err := s.commitBills(ctx, batch); err != nil {
-		return err
-	}
-	err = s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
+	err := s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		return s.promiseSeal(ctx, tx, job.Subscription, job.At, s.Now())
 	})
 	if err != nil {
@@ -51,7 +53,8 @@ func (s *Service) settleFinal(ctx context.Context, t Task) error {
 	return s.Flush(ctx)
 }
 
-func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob) ([]settled, error) {
+// prepareFinal rates the day that was some days before the end.
+func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob, back usage.Day) ([]settled, error) {
 	bindings, err := collect(tx.BindingsTo(ctx, job.Subscription))
 	if err != nil {
 		return nil, err
@@ -70,33 +73,7 @@ func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob) ([]
 		if err != nil {
 			return nil, err
 		}
-		x, err := s.finalOf(ctx, tx, prices, w, job.At)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, x...)
-	}
-	return out, nil
-}
-
-// finalOf rates the open days of one workspace up to at.
-func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspace.Workspace, at time.Time) ([]settled, error) {
-	site, ok := s.sites[w.Site]
-	if !ok {
-		return nil, nil
-	}
-	var out []settled
-	last := usage.DayOf(at, site.Zone)
-	for day := last - finalDays + 1; day <= last; day++ {
-		rec, err := tx.UsageOf(ctx, w.ID, day)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		p := preparation{Service: s, tx: tx, tariffs: t, day: day, early: true, until: at}
-		x, state, err := p.rate(ctx, rec)
+		x, state, err := s.finalOf(ctx, tx, prices, w, job.At, back)
 		if err != nil {
 			return nil, err
 		}
@@ -105,4 +82,22 @@ func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspac
 		}
 	}
 	return out, nil
+}
+
+// finalOf rates a day of one workspace up to at, if it is open.
+func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspace.Workspace, at time.Time, back usage.Day) (settled, rateState, error) {
+	site, ok := s.sites[w.Site]
+	if !ok {
+		return settled{}, rateSkip, nil
+	}
+	day := usage.DayOf(at, site.Zone) - back
+	rec, err := tx.UsageOf(ctx, w.ID, day)
+	if errors.Is(err, ErrNotFound) {
+		return settled{}, rateSkip, nil
+	}
+	if err != nil {
+		return settled{}, rateSkip, err
+	}
+	p := preparation{Service: s, tx: tx, tariffs: t, day: day, early: true, until: at}
+	return p.rate(ctx, rec)
 }

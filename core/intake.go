@@ -57,12 +57,20 @@ func (s *Service) ReportUsage(ctx context.Context, samples []UsageSample) (Usage
 		return in.report, err
 	}
 	late, err := in.append(ctx, in.entries)
-	if err != nil || len(late) == 0 {
-		return in.report, err
-	}
 	in.report.Late += len(late)
-	_, err = in.append(ctx, late)
+	for after := usage.Day(0); err == nil && len(late) > 0; after++ {
+		in.move(late, after)
+		late, err = in.append(ctx, late)
+	}
 	return in.report, err
+}
+
+// move puts late entries into the day at their site some days after today. Today
+// itself is billed already where a subscription ended.
+func (in *intake) move(late []usage.Entry, after usage.Day) {
+	for i := range late {
+		late[i].Day = usage.DayOf(in.now, in.sites[late[i].Workspace].Zone) + after
+	}
 }
 
 // intake is one report on its way.
@@ -142,7 +150,7 @@ func (in *intake) wrong(x *UsageSample, site *workspace.Site) (code, detail stri
 }
 
 // append stores entries and counts what became of them. It returns those that
-// came late, moved to the day that is open at their site now.
+// came late.
 func (in *intake) append(ctx context.Context, entries []usage.Entry) ([]usage.Entry, error) {
 	verdicts, err := in.Store.AppendUsage(ctx, entries)
 	if err != nil {
@@ -158,9 +166,7 @@ func (in *intake) append(ctx context.Context, entries []usage.Entry) ([]usage.En
 		case usage.Replaced:
 			in.report.Replaced++
 		case usage.Late:
-			e := entries[i]
-			e.Day = usage.DayOf(in.now, in.sites[e.Workspace].Zone)
-			late = append(late, e)
+			late = append(late, entries[i])
 		}
 	}
 	return late, nil

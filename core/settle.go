@@ -149,7 +149,7 @@ type rateState int
 
 const (
 	rateSkip  rateState = iota // billed already, or its day is not over
-	rateWaits                  // nobody pays for it, or nothing prices it
+	rateWaits                  // nobody pays for it, nothing prices it, or an earlier day has to be billed first
 	rateDone
 )
 
@@ -230,19 +230,19 @@ func (p *preparation) currency(ctx context.Context, b workspace.Binding) (money.
 
 // lines rates the record's own samples and what came late for earlier days, by
 // a certain version of the price book or, if book is "", the one that holds. It
-// returns false if there is none.
+// returns false if there is none, or if an earlier day has to be billed first.
 func (p *preparation) lines(ctx context.Context, rec usage.Record, site workspace.Site, c money.Currency, book pricing.BookID) (settlement.DailyBill, bool, error) {
 	own, late := split(rec.Samples, site.Zone, p.day)
 	r, ok, err := p.tariffs.version(site.Prices, c, p.day, book)
 	if err != nil || !ok {
 		return settlement.DailyBill{}, false, err
 	}
-	b := settlement.DailyBill{Currency: c, Book: r.Book().ID}
+	b := settlement.DailyBill{Workspace: workspace.ID(rec.Workspace), Currency: c, Book: r.Book().ID}
 	if err := p.add(&b, r, own, 0); err != nil {
 		return b, false, err
 	}
 	for _, day := range late {
-		if err := p.correct(ctx, &b, rec, site, day); err != nil {
+		if ok, err := p.correct(ctx, &b, rec, site, day); err != nil || !ok {
 			return b, false, err
 		}
 	}
