@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cloudsettle/core/marketplace"
+	"cloudsettle/core/money"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 )
@@ -40,7 +41,7 @@ func (s *Service) settleFinal(ctx context.Context, t Task) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.commitBills(ctx, batch); err != nil {
+		if _, _, err := s.commitApart(ctx, batch); err != nil {
 			return err
 		}
 	}
@@ -74,6 +75,10 @@ func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob, bac
 			return nil, err
 		}
 		x, state, err := s.finalOf(ctx, tx, prices, w, job.At, back)
+		if errors.Is(err, money.ErrOverflow) {
+			s.tooLarge(w.ID, usage.DayOf(job.At, s.sites[w.Site].Zone)-back, err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

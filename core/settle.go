@@ -65,8 +65,9 @@ func (s *Service) SettleDay(ctx context.Context, day usage.Day, o SettleOptions)
 			}
 			continue
 		}
-		n, err := s.commitBills(ctx, c.batch)
-		if made += n; err != nil {
+		n, waits, err := s.commitApart(ctx, c.batch)
+		made, waiting = made+n, waiting+waits
+		if err != nil {
 			return bills, made, waiting, fmt.Errorf("settle %s: %w", day, err)
 		}
 	}
@@ -115,6 +116,9 @@ func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, t
 			next = rec.Workspace
 			b, state, err := p.rate(ctx, rec)
 			switch {
+			case errors.Is(err, money.ErrOverflow):
+				s.tooLarge(workspace.ID(rec.Workspace), day, err)
+				c.waiting++
 			case err != nil:
 				return fmt.Errorf("workspace %s: %w", rec.Workspace, err)
 			case state == rateWaits:
@@ -286,6 +290,34 @@ func split(samples []usage.Sample, zone *time.Location, day usage.Day) (own []us
 		}
 	}
 	return own, late
+}
+
+// commitApart pays for a chunk, and leaves out bills that come to more than the
+// books can hold: one workspace's nonsense must not stop everybody's bills. It
+// returns how many were made and how many wait for a person.
+func (s *Service) commitApart(ctx context.Context, batch []settled) (made, waiting int, err error) {
+	made, err = s.commitBills(ctx, batch)
+	switch {
+	case !errors.Is(err, money.ErrOverflow):
+		return made, 0, err
+	case len(batch) == 1:
+		s.tooLarge(batch[0].bill.Workspace, batch[0].bill.Day, err)
+		return 0, 1, nil
+	}
+	half := len(batch) / 2
+	for _, part := range [][]settled{batch[:half], batch[half:]} {
+		n, waits, err := s.commitApart(ctx, part)
+		made, waiting = made+n, waiting+waits
+		if err != nil {
+			return made, waiting, err
+		}
+	}
+	return made, waiting, nil
+}
+
+// tooLarge tells people of usage that cannot be billed.
+func (s *Service) tooLarge(id workspace.ID, day usage.Day, err error) {
+	s.Log.Error("usage comes to more than can be billed", "workspace", id, "day", day.String(), "error", err)
 }
 
 // commitBills pays for a chunk in one transaction. What was billed or changed
