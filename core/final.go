@@ -24,7 +24,7 @@ type finalJob struct {
 
 // finalDays is how many days may still be unbilled at an end: the running one,
 // and the one before it while its grace lasts.
-const finalDays = 2
+const finalDays usage.Day = 2
 
 // settleFinal bills the open days of all workspaces that settled through a
 // subscription when it ended, and promises that what they come to is reported. Usage that they
@@ -34,14 +34,16 @@ func (s *Service) settleFinal(ctx context.Context, t Task) error {
 	if err := json.Unmarshal(t.Payload, &job); err != nil {
 		return err
 	}
-	batch, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]settled, error) {
-		return s.prepareFinal(ctx, tx, job)
-	})
-	if err != nil {
-		return err
-	}
-	if _, _, err := s.commitBills(ctx, batch); err != nil {
-		return err
+	for back := finalDays - 1; back >= 0; back-- { // each on top of the bill before it
+		batch, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]settled, error) {
+			return s.prepareFinal(ctx, tx, job, back)
+		})
+		if err != nil {
+			return err
+		}
+		if _, _, err := s.commitBills(ctx, batch); err != nil {
+			return err
+		}
 	}
 	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		if err := s.hurry(ctx, tx, job.Subscription); err != nil {
@@ -89,7 +91,8 @@ func (s *Service) hurry(ctx context.Context, tx Tx, id marketplace.SubscriptionI
 	return nil
 }
 
-func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob) ([]settled, error) {
+// prepareFinal rates the day that was some days before the end.
+func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob, back usage.Day) ([]settled, error) {
 	bindings, err := collect(tx.BindingsTo(ctx, job.Subscription))
 	if err != nil {
 		return nil, err
@@ -108,36 +111,7 @@ func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob) ([]
 		if err != nil {
 			return nil, err
 		}
-		x, err := s.finalOf(ctx, tx, prices, w, job.At)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, x...)
-	}
-	return out, nil
-}
-
-// finalOf rates the open days of one workspace up to at.
-func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspace.Workspace, at time.Time) ([]settled, error) {
-	site, ok := s.sites[w.Site]
-	if !ok {
-		return nil, nil
-	}
-	var out []settled
-	last := usage.DayOf(at, site.Zone)
-	for day := last - finalDays + 1; day <= last; day++ {
-		rec, err := tx.UsageOf(ctx, w.ID, day)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if rec.Sealed {
-			continue
-		}
-		p := preparation{Service: s, tx: tx, tariffs: t, day: day, early: true, until: at}
-		x, state, err := p.rate(ctx, Unbilled{Usage: rec, Workspace: w})
+		x, state, err := s.finalOf(ctx, tx, prices, w, job.At, back)
 		if err != nil {
 			return nil, err
 		}
@@ -146,4 +120,22 @@ func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspac
 		}
 	}
 	return out, nil
+}
+
+// finalOf rates a day of one workspace up to at, if it is open.
+func (s *Service) finalOf(ctx context.Context, tx ReadTx, t *tariffs, w workspace.Workspace, at time.Time, back usage.Day) (settled, rateState, error) {
+	site, ok := s.sites[w.Site]
+	if !ok {
+		return settled{}, rateState{}, nil
+	}
+	day := usage.DayOf(at, site.Zone) - back
+	rec, err := tx.UsageOf(ctx, w.ID, day)
+	if errors.Is(err, ErrNotFound) || err == nil && rec.Sealed {
+		return settled{}, rateState{}, nil
+	}
+	if err != nil {
+		return settled{}, rateState{}, err
+	}
+	p := preparation{Service: s, tx: tx, tariffs: t, day: day, early: true, until: at}
+	return p.rate(ctx, Unbilled{Usage: rec, Workspace: w})
 }

@@ -56,12 +56,20 @@ func (s *Service) ReportUsage(ctx context.Context, samples []UsageSample) (Usage
 	if err != nil || len(in.entries) == 0 {
 		return in.report, err
 	}
-	late, err := in.append(ctx, in.entries)
-	in.report.Late += len(late)
-	for len(late) > 0 && err == nil {
-		late, err = in.append(ctx, late) // each time to a later day; soon one is open
+	late, err := in.append(ctx, in.entries, &in.report.Accepted, &in.report.Replaced)
+	for after := usage.Day(0); err == nil && len(late) > 0; after++ {
+		in.move(late, after)
+		late, err = in.append(ctx, late, &in.report.Late, &in.report.Late)
 	}
 	return in.report, err
+}
+
+// move puts late entries into the day at their site some days after today. Today
+// itself is billed already where a subscription ended.
+func (in *intake) move(late []usage.Entry, after usage.Day) {
+	for i := range late {
+		late[i].Day = usage.DayOf(in.now, in.sites[late[i].Workspace].Zone) + after
+	}
 }
 
 // intake is one report on its way.
@@ -140,10 +148,9 @@ func (in *intake) wrong(x *UsageSample, site *workspace.Site) (code, detail stri
 	return "", ""
 }
 
-// append stores entries and counts what became of them. It returns those that
-// came late, moved to the day that it is at their site now, or to the next one
-// if that is sealed too: the end of a subscription bills a day before it is over.
-func (in *intake) append(ctx context.Context, entries []usage.Entry) ([]usage.Entry, error) {
+// append stores entries and counts what became of them. It returns those whose
+// day is sealed. A repeat of one that was late before is a duplicate.
+func (in *intake) append(ctx context.Context, entries []usage.Entry, accepted, replaced *int) ([]usage.Entry, error) {
 	verdicts, err := in.Store.AppendUsage(ctx, entries)
 	if err != nil {
 		return nil, err
@@ -152,15 +159,13 @@ func (in *intake) append(ctx context.Context, entries []usage.Entry) ([]usage.En
 	for i, v := range verdicts {
 		switch v {
 		case usage.Accepted:
-			in.report.Accepted++
+			*accepted++
 		case usage.Duplicate:
 			in.report.Duplicate++
 		case usage.Replaced:
-			in.report.Replaced++
+			*replaced++
 		case usage.Late:
-			e := entries[i]
-			e.Day = max(e.Day+1, usage.DayOf(in.now, in.sites[e.Workspace].Zone))
-			late = append(late, e)
+			late = append(late, entries[i])
 		}
 	}
 	return late, nil

@@ -65,6 +65,7 @@ const (
 	WaitUnbound    WaitReason = "unbound"       // nobody paid for the workspace at the day's end
 	WaitNoPrices   WaitReason = "no_price_book" // none for the zone and the payer's currency
 	WaitNoSite     WaitReason = "unknown_site"  // the workspace's site is not configured
+	WaitEarlierDay WaitReason = "earlier_day"   // one that corrects the same day has to be billed first
 	WaitOutOfRange WaitReason = "out_of_range"  // its sums do not fit
 )
 
@@ -156,9 +157,6 @@ func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, t
 			n++
 			next = u.Usage.Workspace
 			b, state, err := p.rate(ctx, u)
-			if errors.Is(err, money.ErrOverflow) { // no reason for the others to wait
-				state, err = rateWaits(WaitOutOfRange), nil
-			}
 			switch {
 			case err != nil:
 				return fmt.Errorf("workspace %s: %w", u.Usage.Workspace, err)
@@ -218,9 +216,13 @@ func (p *preparation) rate(ctx context.Context, u Unbilled) (settled, rateState,
 	if err != nil || binding.ID == "" {
 		return settled{}, rateWaits(WaitUnbound), err
 	}
-	out, done, err := p.lines(ctx, u.Usage, site, currency, "")
-	if err != nil || !done {
-		return settled{}, rateWaits(WaitNoPrices), err
+	out, waits, err := p.lines(ctx, u.Usage, site, currency, "")
+	if errors.Is(err, money.ErrOverflow) { // no reason for the others to wait
+		p.tooLarge(w.ID, p.day, err)
+		waits, err = WaitOutOfRange, nil
+	}
+	if err != nil || waits != "" {
+		return settled{}, rateWaits(waits), err
 	}
 	out.ID, out.Workspace, out.Site, out.Day = settlement.DailyBillID(w.ID, p.day), w.ID, w.Site, p.day
 	out.BillingAccount, out.Binding, out.Settlement = binding.BillingAccount, binding.ID, binding.Settlement
@@ -285,28 +287,28 @@ func (p *preparation) currency(ctx context.Context, b workspace.Binding) (money.
 
 // lines rates the record's own samples and what came late for earlier days, by
 // a certain version of the price book or, if book is "", the one that holds. It
-// returns false if there is none.
-func (p *preparation) lines(ctx context.Context, rec usage.Record, site workspace.Site, c money.Currency, book pricing.BookID) (settlement.DailyBill, bool, error) {
+// returns why that must wait, if it must.
+func (p *preparation) lines(ctx context.Context, rec usage.Record, site workspace.Site, c money.Currency, book pricing.BookID) (settlement.DailyBill, WaitReason, error) {
 	own, late := p.split(rec.Samples, site)
 	r, ok, err := p.tariffs.version(site.Prices, c, p.day, book)
 	if err != nil || !ok {
-		return settlement.DailyBill{}, false, err
+		return settlement.DailyBill{}, WaitNoPrices, err
 	}
-	b := settlement.DailyBill{Currency: c, Book: r.Book().ID}
+	b := settlement.DailyBill{Workspace: workspace.ID(rec.Workspace), Currency: c, Book: r.Book().ID}
 	if err := p.add(&b, r, own, 0); err != nil {
-		return b, false, err
+		return b, "", err
 	}
 	for _, day := range late {
-		if err := p.correct(ctx, &b, rec, site, day); err != nil {
-			return b, false, err
+		if waits, err := p.correct(ctx, &b, rec, site, day); err != nil || waits != "" {
+			return b, waits, err
 		}
 	}
 	for _, l := range b.Lines {
 		if b.Total, err = b.Total.Add(l.Amount); err != nil {
-			return b, false, err
+			return b, "", err
 		}
 	}
-	return b, true, nil
+	return b, "", nil
 }
 
 // add rates samples and appends their lines.

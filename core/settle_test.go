@@ -32,12 +32,13 @@ type meter struct {
 	taken   map[string]int64 // units by subscription and period
 	sent    [][]metering.Record
 	calls   int
+	most    int64 // units of a record; 0: as many as there are
 }
 
 func (m *meter) Terms() core.MeterTerms {
 	t := m.terms
 	t.Dimension, t.UnitAmount, t.Currency, t.Batch = "fee", 10_000, "CNY", 25
-	t.MaxUnits = cmp.Or(t.MaxUnits, 1<<31)
+	t.MaxUnits = cmp.Or(t.MaxUnits, m.most, 1<<31)
 	return t
 }
 

@@ -10,6 +10,7 @@ import (
 	"cloudsettle/core/ledger"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/metering"
+	"cloudsettle/core/money"
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
@@ -27,7 +28,7 @@ func (s *Service) commitBills(ctx context.Context, batch []settled) (made int, w
 		some, errStep := s.commitStep(ctx, batch[:n])
 		var bad *unpayable
 		if errors.As(errStep, &bad) { // it does not hold up the others
-			s.Log.Error("usage cannot be billed", "workspace", bad.workspace, "error", bad.err)
+			s.tooLarge(bad.workspace, bad.day, bad.err)
 			waits = append(waits, Wait{bad.workspace, WaitOutOfRange})
 			batch = slices.DeleteFunc(slices.Clone(batch), func(x settled) bool { return x.bill.Workspace == bad.workspace })
 			continue
@@ -40,9 +41,15 @@ func (s *Service) commitBills(ctx context.Context, batch []settled) (made int, w
 	return made, waits, nil
 }
 
-// unpayable is a bill whose sums do not fit.
+// tooLarge tells people of usage that cannot be billed.
+func (s *Service) tooLarge(id workspace.ID, day usage.Day, err error) {
+	s.Log.Error("usage comes to more than can be billed", "workspace", id, "day", day.String(), "error", err)
+}
+
+// unpayable is a bill that comes to more than the books can hold.
 type unpayable struct {
 	workspace workspace.ID
+	day       usage.Day
 	err       error
 }
 
@@ -124,8 +131,12 @@ func (t *till) payAll(ctx context.Context, tx ReadTx, batch []settled) ([]settle
 		return nil, err
 	}
 	for i := range bills {
-		if err := t.pay(&bills[i], batch[i].end); err != nil {
-			return nil, &unpayable{bills[i].Workspace, err}
+		err := t.pay(&bills[i], batch[i].end)
+		if errors.Is(err, money.ErrOverflow) {
+			return nil, &unpayable{bills[i].Workspace, bills[i].Day, err}
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return bills, nil

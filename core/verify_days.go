@@ -89,11 +89,11 @@ func (v *verifier) dailyBill(ctx context.Context, b *settlement.DailyBill, rec u
 		v.breaks("I5", string(b.ID), "its samples are not sealed, or are not those that were billed")
 		return nil
 	}
-	again, ok, err := v.again.lines(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
+	again, waits, err := v.again.lines(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
 	if err != nil {
 		return err
 	}
-	if !ok || !slices.Equal(again.Lines, b.Lines) || again.Total != b.Total {
+	if waits != "" || !slices.Equal(again.Lines, b.Lines) || again.Total != b.Total {
 		v.breaks("I6", string(b.ID), "its samples and price book come to %s, not %s", again.Total, b.Total)
 	}
 	return nil

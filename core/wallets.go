@@ -138,7 +138,7 @@ func ledgerFault(err error) error {
 	case errors.Is(err, ledger.ErrInsufficient):
 		return Conflict("insufficient_balance", "%v", err)
 	case errors.Is(err, money.ErrOverflow), errors.Is(err, ledger.ErrEmpty):
-		return Invalid("invalid_amount", "%v", err)
+		return &Fault{Err: errors.Join(ErrInvalid, err), Code: "invalid_amount", Detail: err.Error()}
 	}
 	return err
 }

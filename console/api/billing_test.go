@@ -155,7 +155,7 @@ func (s *server) afterDay(t *testing.T, n tenant, day string) {
 		t.Errorf("export = %s, want one daily bill", whole.raw)
 	}
 	late := s.use(n.workspace, "logs", "14d", day+"T05:00:00Z", "1000000")
-	fields(t, "late usage", late.body, map[string]any{"late": 1.0, "accepted": 1.0})
+	fields(t, "late usage", late.body, map[string]any{"late": 1.0, "accepted": 0.0})
 	verified := s.want(200, "GET", "/api/v1/verify", nil)
 	fields(t, "verify", verified.body, map[string]any{"ok": true, "violations": []any{}})
 	if n := verified.body["checked"].(map[string]any)["daily_bills"]; n != 1.0 {

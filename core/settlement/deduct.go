@@ -102,13 +102,19 @@ func sums(lines []Line) (general, restricted money.Micros, err error) {
 			return 0, 0, err
 		}
 	}
-	if (general < 0) != (restricted < 0) { // one of them pays for the other
-		if general, err = general.Add(restricted); err != nil {
-			return 0, 0, err
-		}
-		restricted = 0
+	if general < 0 && restricted > 0 {
+		restricted, general = net(restricted, general)
+	} else if restricted < 0 && general > 0 {
+		general, restricted = net(general, restricted)
 	}
 	return general, restricted, nil
+}
+
+// net lets a credit pay for what is due. What is left stays on its side: a
+// credit does not make vouchers pay for what excludes them.
+func net(due, credit money.Micros) (money.Micros, money.Micros) {
+	sum := due + credit // of different signs: it fits
+	return max(sum, 0), min(sum, 0)
 }
 
 // useFunds lets vouchers and cards pay, and returns what they left.

@@ -90,3 +90,36 @@ func sane(t *rapid.T, h ledger.Head, c money.Currency, earned money.Micros) {
 		t.Fatalf("cash %s, arrears %s", h.Of(ledger.Cash), h.Of(ledger.Arrears))
 	}
 }
+
+// TestCreditsDoNotMakeVouchersPay: where a credit is netted with a line that
+// excludes vouchers, what is left of the line excludes them still.
+func TestCreditsDoNotMakeVouchersPay(t *testing.T) {
+	t.Parallel()
+	voucher := settlement.Fund{
+		ID: "v", Kind: settlement.OrdinaryVoucher, Currency: "CNY", Face: 9 * money.Unit,
+		Until: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	head := ledger.Head{Currency: "CNY", Balances: []ledger.Balance{
+		{Account: ledger.Cash, Micros: 9 * money.Unit}, {Account: ledger.Voucher("v"), Micros: 9 * money.Unit},
+	}}
+	for _, c := range []struct {
+		name                string
+		general, restricted money.Micros
+		want                ledger.Account
+	}{
+		{"CreditBesideWhatExcludesThem", -2 * money.Unit, 5 * money.Unit, ledger.Cash},
+		{"CreditOfWhatExcludesThem", 5 * money.Unit, -2 * money.Unit, ledger.Voucher("v")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			lines := []settlement.Line{{Item: "logs", Amount: c.general}, {Item: "sms", Amount: c.restricted, NoVouchers: true}}
+			s, err := settlement.Deduct(lines, settlement.Purse{Head: head, Funds: []settlement.Fund{voucher}}, workspace.ByBillingAccount)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(s.Deductions) != 1 || s.Deductions[0] != (settlement.Deduction{Source: c.want, Micros: 3 * money.Unit}) {
+				t.Errorf("deductions %+v, want 3 from %s", s.Deductions, c.want)
+			}
+		})
+	}
+}

@@ -1832,7 +1832,7 @@ type UsageReport struct {
 	Accepted  int `json:"accepted"`
 	Duplicate int `json:"duplicate"`
 
-	// Late How many came after their day was billed; they count as accepted, duplicate or replaced in the open day too.
+	// Late How many came after their day was billed and are new; the next open day takes them.
 	Late     int              `json:"late"`
 	Rejected []UsageRejection `json:"rejected"`
 	Replaced int              `json:"replaced"`
@@ -1875,7 +1875,7 @@ type Violation struct {
 
 // Wait defines model for Wait.
 type Wait struct {
-	// Reason `unbound`: nobody paid for the workspace at the day's end. `no_price_book`: none for the zone and the payer's currency. `unknown_site`. `out_of_range`: its sums do not fit.
+	// Reason `unbound`: nobody paid for the workspace at the day's end. `no_price_book`: none for the zone and the payer's currency. `earlier_day`: one that corrects the same day has to be billed first. `unknown_site`. `out_of_range`: its sums do not fit.
 	Reason      string `json:"reason"`
 	WorkspaceID string `json:"workspace_id"`
 }
@@ -2266,6 +2266,11 @@ type ListMeteringHealthParams struct {
 
 	// Cursor The `next_cursor` of the page before; opaque.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Format `csv` answers with the same items as CSV; so does a header `Accept` that asks for `text/csv`.
+	// Fields of objects have names such as `total.amount`; lists of objects are JSON in their cell.
+	// The next page is in the header `Link`, with `rel="next"`.
+	Format *Format `form:"format,omitempty" json:"format,omitempty"`
 }
 
 // ListMeteringRecordsParams defines parameters for ListMeteringRecords.
