@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ const benchItems = 15
 // account, with rating, deduction and ledger, and beside it reads the same
 // usage and writes the same bills without any of that.
 func BenchmarkSettleDay(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the program does
 	for _, n := range []int{100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("workspaces=%d", n), func(b *testing.B) {
 			for b.Loop() {

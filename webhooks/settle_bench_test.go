@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,7 @@ const (
 // percentile alone, with few and with many connections. Usage is reported all
 // the time.
 func BenchmarkCallbackBesideSettlement(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the program does
 	fleet := settleDefault
 	if n, err := strconv.Atoi(os.Getenv("SETTLE_WORKSPACES")); err == nil {
 		fleet = n

@@ -143,6 +143,15 @@ func (u *unpacker) byte() byte {
 
 // uint reads a varint of at most 64 bits.
 func (u *unpacker) uint() uint64 {
+	if len(u.rest) > 0 && u.rest[0] < 0x80 { // most are small
+		v := uint64(u.rest[0])
+		u.rest = u.rest[1:]
+		return v
+	}
+	return u.longUint()
+}
+
+func (u *unpacker) longUint() uint64 {
 	var v uint64
 	for i := 0; i < len(u.rest) && i < binary.MaxVarintLen64; i++ {
 		b := u.rest[i]
