@@ -39,9 +39,8 @@ func (r *reader) Subscription(ctx context.Context, id marketplace.SubscriptionID
 func (r *reader) SubscriptionByName(
 	ctx context.Context, l marketplace.ListingID, name string,
 ) (marketplace.Subscription, error) {
-	return one(ctx, r, "subscription", r.knowing(scanSubscription), `
-		select `+subscriptionColumns+` from subscription_names n join subscriptions s on s.id = n.subscription
-		where n.listing = $1 and n.name = $2`, string(l), name)
+	return named(ctx, r, "subscription", r.knowing(scanSubscription),
+		subscriptionColumns, "subscriptions s on s.id", key{subscriptionScope + string(l), name})
 }
 
 // Subscriptions implements core.SubscriptionReader.
@@ -55,20 +54,16 @@ func (r *reader) Subscriptions(
 	})
 }
 
-// subscriptionNames are what a subscription is found by.
-type subscriptionNames struct {
-	listing marketplace.ListingID
-	names   []string
-}
-
-func namesOf(s *marketplace.Subscription) subscriptionNames {
-	n := subscriptionNames{listing: s.Listing}
+// namesOf returns what a subscription is found by, each name once.
+func namesOf(s *marketplace.Subscription) []key {
+	var list []key
 	for _, name := range append([]string{s.Subject}, s.Also...) {
-		if name != "" && !slices.Contains(n.names, name) {
-			n.names = append(n.names, name)
+		k := key{subscriptionScope + string(s.Listing), name}
+		if name != "" && !slices.Contains(list, k) {
+			list = append(list, k)
 		}
 	}
-	return n
+	return list
 }
 
 // knowing makes a transaction that writes remember the names of what it reads:
@@ -76,13 +71,13 @@ func namesOf(s *marketplace.Subscription) subscriptionNames {
 func (r *reader) knowing(
 	row func(pgx.Rows, *marketplace.Subscription) error,
 ) func(pgx.Rows, *marketplace.Subscription) error {
-	if r.names == nil {
+	if !r.writes {
 		return row
 	}
 	return func(rows pgx.Rows, s *marketplace.Subscription) error {
 		err := row(rows, s)
 		if err == nil {
-			r.names[s.ID] = namesOf(s)
+			r.names[string(s.ID)] = namesOf(s)
 		}
 		return err
 	}
@@ -102,11 +97,10 @@ func (t *txn) PutSubscription(ctx context.Context, s marketplace.Subscription) e
 		clean(string(s.Previous)), clean(string(s.Next)), s.Status, clean(s.SKU), s.Quantity, s.Trial, s.Replaced,
 		orNull(s.ExpiresAt), orNull(s.CreatedAt), orNull(s.LastEventAt), facts,
 	}
-	var before subscriptionNames
-	if s.Rev > 0 {
-		if before, err = t.namesBefore(ctx, &s); err != nil {
+	if s.Rev > 0 && t.names[string(s.ID)] == nil {
+		if _, err := t.Subscription(ctx, s.ID); err != nil && !isNotFound(err) {
 			return err
-		}
+		} // if it is gone the revision will tell
 	}
 	err = t.put("subscription", string(s.ID), s.Rev, `
 		insert into subscriptions (id, rev, listing, provider, subject, also, account, previous, next, status, sku,
@@ -119,7 +113,7 @@ func (t *txn) PutSubscription(ctx context.Context, s marketplace.Subscription) e
 	if err != nil {
 		return err
 	}
-	return t.rename(s.ID, before, namesOf(&s))
+	return t.rename(string(s.ID), namesOf(&s))
 }
 
 // checkSubscription refuses what cannot be a key.
@@ -130,8 +124,8 @@ func (t *txn) checkSubscription(s *marketplace.Subscription) error {
 	if err := checkKey("subscription", string(s.ID)); err != nil {
 		return err
 	}
-	for _, name := range namesOf(s).names {
-		if err := checkKey("subscription name", string(s.Listing), name); err != nil {
+	for _, k := range namesOf(s) {
+		if err := checkKey("subscription name", k.scope, k.name); err != nil {
 			return err
 		}
 	}
@@ -147,65 +141,37 @@ func encodeFacts(facts []marketplace.Fact) ([]byte, error) {
 	return encodeJSON(stored)
 }
 
-// namesBefore returns the names that the stored subscription has.
-func (t *txn) namesBefore(ctx context.Context, s *marketplace.Subscription) (subscriptionNames, error) {
-	if before, ok := t.names[s.ID]; ok {
-		return before, nil
-	}
-	_, err := t.Subscription(ctx, s.ID)
-	if err != nil && isNotFound(err) {
-		return subscriptionNames{}, nil // the revision will tell
-	}
-	return t.names[s.ID], err
-}
-
-// rename points the names of next to id and frees those of before that next
-// does not have.
-func (t *txn) rename(id marketplace.SubscriptionID, before, next subscriptionNames) error {
-	t.names[id] = next
-	same := before.listing == next.listing
-	for _, name := range before.names {
-		if same && slices.Contains(next.names, name) {
-			continue
-		}
-		err := t.write(nil, "delete from subscription_names where listing = $1 and name = $2 and subscription = $3",
-			before.listing, name, id)
-		if err != nil {
-			return err
-		}
-	}
-	for _, name := range next.names {
-		if same && slices.Contains(before.names, name) {
-			continue
-		}
-		err := t.write(taken("subscription name", name),
-			"insert into subscription_names (listing, name, subscription) values ($1, $2, $3)", next.listing, name, id)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // DeleteSubscription implements core.SubscriptionWriter. A missing one is
 // ErrNotFound.
 func (t *txn) DeleteSubscription(ctx context.Context, id marketplace.SubscriptionID) error {
-	before, ok := t.names[id]
-	if !ok {
+	if t.names[string(id)] == nil {
 		if _, err := t.Subscription(ctx, id); err != nil {
 			return err
 		}
-		before = t.names[id]
 	}
-	if err := t.rename(id, before, subscriptionNames{}); err != nil {
+	if err := t.rename(string(id), nil); err != nil {
 		return err
 	}
-	delete(t.names, id)
 	gone := func() error { return core.NotFound("subscription", string(id)) }
 	return t.write(gone, exactly("delete from subscriptions where id = $1"), id)
 }
 
-const cloudAccountColumns = `id, rev, listing, provider, provider_id, name, billing_account, subscriptions, created_at`
+const cloudAccountColumns = `a.id, a.rev, a.listing, a.provider, a.provider_id, a.name, a.billing_account,
+	a.subscriptions, a.created_at`
+
+// numberOf is what a cloud account is found by.
+func numberOf(a *marketplace.Account) key {
+	return key{cloudAccountScope + string(a.Listing), a.ProviderID}
+}
+
+// knowingNumber is knowing for cloud accounts.
+func (r *reader) knowingNumber(rows pgx.Rows, a *marketplace.Account) error {
+	err := scanCloudAccount(rows, a)
+	if err == nil && r.writes {
+		r.names[string(a.ID)] = []key{numberOf(a)}
+	}
+	return err
+}
 
 func scanCloudAccount(rows pgx.Rows, a *marketplace.Account) error {
 	err := rows.Scan(&a.ID, &a.Rev, &a.Listing, &a.Provider, &a.ProviderID, &a.Name, &a.BillingAccount, &a.Subscriptions,
@@ -216,23 +182,23 @@ func scanCloudAccount(rows pgx.Rows, a *marketplace.Account) error {
 
 // CloudAccount implements core.SubscriptionReader.
 func (r *reader) CloudAccount(ctx context.Context, id marketplace.AccountID) (marketplace.Account, error) {
-	return one(ctx, r, "cloud account", scanCloudAccount,
-		"select "+cloudAccountColumns+" from cloud_accounts where id = $1", string(id))
+	return one(ctx, r, "cloud account", r.knowingNumber,
+		"select "+cloudAccountColumns+" from cloud_accounts a where a.id = $1", string(id))
 }
 
 // CloudAccountByProvider implements core.SubscriptionReader.
 func (r *reader) CloudAccountByProvider(
 	ctx context.Context, l marketplace.ListingID, providerID string,
 ) (marketplace.Account, error) {
-	return one(ctx, r, "cloud account", scanCloudAccount,
-		"select "+cloudAccountColumns+" from cloud_accounts where listing = $1 and provider_id = $2", string(l), providerID)
+	return named(ctx, r, "cloud account", r.knowingNumber,
+		cloudAccountColumns, "cloud_accounts a on a.id", key{cloudAccountScope + string(l), providerID})
 }
 
 // CloudAccounts implements core.SubscriptionReader.
 func (r *reader) CloudAccounts(ctx context.Context, p core.Page) iter.Seq2[marketplace.Account, error] {
 	return list(ctx, r, p, listing[marketplace.Account]{
-		"select " + cloudAccountColumns + " from cloud_accounts where id > $1 order by id limit $2",
-		byID, scanCloudAccount, func(a *marketplace.Account) string { return string(a.ID) },
+		"select " + cloudAccountColumns + " from cloud_accounts a where a.id > $1 order by a.id limit $2",
+		byID, r.knowingNumber, func(a *marketplace.Account) string { return string(a.ID) },
 	})
 }
 
@@ -241,19 +207,25 @@ func (r *reader) CloudAccountsOf(
 	ctx context.Context, id account.ID, p core.Page,
 ) iter.Seq2[marketplace.Account, error] {
 	return list(ctx, r, p, listing[marketplace.Account]{
-		`select ` + cloudAccountColumns + ` from cloud_accounts
-		where billing_account = $1 and billing_account <> '' and id > $2 order by id limit $3`,
-		of(string(id)), scanCloudAccount, func(a *marketplace.Account) string { return string(a.ID) },
+		`select ` + cloudAccountColumns + ` from cloud_accounts a
+		where a.billing_account = $1 and a.billing_account <> '' and a.id > $2 order by a.id limit $3`,
+		of(string(id)), r.knowingNumber, func(a *marketplace.Account) string { return string(a.ID) },
 	})
 }
 
 // PutCloudAccount implements core.SubscriptionWriter. A provider's account that
 // is stored under another id is ErrConflict.
-func (t *txn) PutCloudAccount(_ context.Context, a marketplace.Account) error {
-	if err := checkKey("provider's account", string(a.Listing), a.ProviderID); err != nil {
+func (t *txn) PutCloudAccount(ctx context.Context, a marketplace.Account) error {
+	number := numberOf(&a)
+	if err := checkKey("provider's account", number.scope, number.name); err != nil {
 		return err
 	}
-	return t.put("cloud account", string(a.ID), a.Rev, `
+	if a.Rev > 0 && t.names[string(a.ID)] == nil {
+		if _, err := t.CloudAccount(ctx, a.ID); err != nil && !isNotFound(err) {
+			return err
+		} // if it is gone the revision will tell
+	}
+	err := t.put("cloud account", string(a.ID), a.Rev, `
 		insert into cloud_accounts (id, rev, listing, provider, provider_id, name, billing_account, subscriptions, created_at)
 		values ($1, $2::bigint + 1, $3, $4, $5, $6, $7, $8, $9)`, `
 		update cloud_accounts set rev = rev + 1, listing = $3, provider = $4, provider_id = $5, name = $6,
@@ -262,4 +234,8 @@ func (t *txn) PutCloudAccount(_ context.Context, a marketplace.Account) error {
 		a.ID, whole(a.Rev), a.Listing, a.Provider, a.ProviderID, clean(a.Name), a.BillingAccount, texts(a.Subscriptions),
 		orNull(a.CreatedAt),
 	})
+	if err != nil {
+		return err
+	}
+	return t.rename(string(a.ID), []key{number})
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"cloudsettle/core"
-	"cloudsettle/core/marketplace"
 )
 
 // How transactions begin. AppendUsage locks the rows it changes and checks
@@ -25,7 +24,7 @@ const (
 // connection; beyond it the connection is closed, which rolls back too.
 const rollbackTimeout = 5 * time.Second
 
-// maxFreshConns is how many connections a transaction tries before its first
+// maxFreshConns is how many connections a snapshot tries until its first
 // statement is answered: those of a pool are all dead after a server restart.
 const maxFreshConns = 3
 
@@ -57,9 +56,10 @@ type reader struct {
 	broken *failure
 	over   bool
 	writes bool // it is part of a txn
-	// names are those that subscriptions had when they were read or put; nil on
-	// a snapshot.
-	names map[marketplace.SubscriptionID]subscriptionNames
+	// Of a txn: the names that records had when they were read or put, by id,
+	// and those whose places it holds; see named.
+	names map[string][]key
+	held  map[key]bool
 }
 
 // txn is a transaction that writes too.
@@ -96,7 +96,7 @@ func (r *reader) ask(ctx context.Context, queries ...query) error {
 		switch {
 		case f == nil:
 			return nil
-		case fresh && f.kind == lost && tries < maxFreshConns && len(r.queue) == 0:
+		case fresh && !r.writes && f.kind == lost && tries < maxFreshConns: // nothing was seen yet
 			r.drop()
 		default:
 			r.broken = f
@@ -204,8 +204,10 @@ func (r *reader) end() {
 
 // drop gives a connection up that is of no use any more.
 func (r *reader) drop() {
-	r.conn.Release() // closes it: it is broken
-	r.conn = nil
+	if r.conn != nil {
+		r.conn.Release() // closes it: it is broken
+		r.conn = nil
+	}
 }
 
 // failed makes a failure of an error that the engine or the connection gave.

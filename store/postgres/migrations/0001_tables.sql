@@ -40,13 +40,13 @@ create table subscriptions (
 ) with (fillfactor = 85);
 comment on table subscriptions is 'What buyers bought. Columns but facts follow from the facts. An empty account: only early facts are known.';
 
-create table subscription_names (
-  listing      text collate "C" not null,
-  name         text collate "C" not null,
-  subscription text collate "C" not null,
-  primary key (listing, name)
-);
-comment on table subscription_names is 'The names that subscriptions go by at their marketplace: the subject and the others.';
+create table names (
+  scope  text collate "C" not null,
+  name   text collate "C" not null,
+  target text collate "C" not null,
+  primary key (scope, name)
+) with (fillfactor = 85);
+comment on table names is 'What marketplaces call things: subscriptions by their subject and other names, cloud accounts by their number. The scope is the kind and the listing. An empty target: a running transaction found nothing there and holds the place.';
 
 create table cloud_accounts (
   id              text collate "C" primary key,
@@ -57,8 +57,7 @@ create table cloud_accounts (
   name            text not null,
   billing_account text collate "C" not null,
   subscriptions   text[] not null,
-  created_at      timestamptz,
-  unique (listing, provider_id)
+  created_at      timestamptz
 ) with (fillfactor = 85);
 create index cloud_accounts_owner on cloud_accounts (billing_account, id) where billing_account <> '';
 

@@ -183,7 +183,7 @@ func (s *Server) Run() error {
 	}
 	defer log.Close()
 	c := s.command("postgres", "-D", s.data(), "-k", s.dir, "-p", strconv.Itoa(s.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "max_locks_per_transaction=256", "-c", "autovacuum_naptime=5s")
+		"-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "max_locks_per_transaction=256")
 	c.Stdout, c.Stderr = log, log
 	c.SysProcAttr.Pdeathsig = syscall.SIGQUIT // nothing is left when the tests are killed
 	started := make(chan error)
