@@ -91,16 +91,15 @@ func (r *reader) LedgerTransactions(
 
 // Purses implements core.LedgerReader.
 func (r *reader) Purses(ctx context.Context, keys ...ledger.Key) ([]settlement.Purse, error) {
-	owners, currencies := make([]string, len(keys)), make([]string, len(keys))
+	owners := make([]string, len(keys))
 	for i, k := range keys {
-		owners[i], currencies[i] = clean(k.Owner), clean(string(k.Currency))
+		owners[i] = clean(k.Owner)
 	}
 	var heads []ledger.Head
 	var funds []settlement.Fund
 	err := r.ask(ctx, query{`
-		select ` + headColumns + ` from unnest($1::text[], $2::text[]) as k (owner, currency)
-		join ledger_heads h on h.owner = k.owner collate "C" and h.currency = k.currency collate "C"`,
-		[]any{owners, currencies}, func(rows pgx.Rows) error { return collect(rows, &heads, scanHead) },
+		select ` + headColumns + ` from ledger_heads h where h.owner = any($1::text[])`,
+		[]any{owners}, func(rows pgx.Rows) error { return collect(rows, &heads, scanHead) },
 	}, query{`
 		select ` + fundColumns + ` from funds where owner = any($1::text[]) and owner <> '' order by id`,
 		[]any{owners}, func(rows pgx.Rows) error { return collect(rows, &funds, scanFund) },
@@ -248,6 +247,7 @@ func (t *txn) putHeads(fresh, known *headArrays, added *transactionArrays) error
 				from unnest($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::jsonb[], $6::bigint[], $7::bytea[])
 					as k (owner, currency, seq, hash, balances, before, prev)
 				where h.owner = k.owner collate "C" and h.currency = k.currency collate "C" and h.seq = k.before and h.hash = k.prev
+					and h.owner = any($1::text[])
 				returning 1
 			) select 1 / (count(*) = cardinality($1::text[]))::int from changed`,
 			known.owners, known.currencies, known.seqs, known.hashes, known.balances, known.before, known.prevs)

@@ -128,7 +128,7 @@ func (t *txn) putMeters(fresh, known *meterArrays) error {
 			update meter_accounts a set rev = k.rev + 1, currency = k.currency, unit_amount = k.unit_amount,
 				charged = k.charged, accepted = k.accepted, in_flight = k.in_flight, lost = k.lost
 			from `+meterRows+`
-			where a.subscription = k.subscription collate "C" and a.rev = k.rev
+			where a.subscription = k.subscription collate "C" and a.rev = k.rev and a.subscription = any($1::text[])
 			returning 1
 		) select 1 / (count(*) = cardinality($1::text[]))::int from changed`, known.args()...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -43,6 +44,10 @@ func (s *Store) AppendUsage(ctx context.Context, entries []usage.Entry) ([]usage
 	}
 	return verdicts, nil
 }
+
+// Statements about many rows name the keys twice: as rows to join, and as arrays
+// that the index is looked up by. From a join alone the planner may conclude
+// that a day is small, and read all of it for each chunk.
 
 // dayKey is where a day's usage is stored.
 type dayKey struct {
@@ -118,7 +123,8 @@ func (t *txn) lockDays(ctx context.Context, days []daypack.Batch) (map[dayKey]st
 		select u.day, u.workspace, u.sealed, u.samples
 		from unnest($1::int[], $2::text[]) with ordinality as k (day, workspace, n)
 		join usage u on u.day = k.day and u.workspace = k.workspace collate "C"
-		order by k.n for update of u`, keys.days, keys.workspaces)
+		where u.day = any($3::int[]) and u.workspace = any($2::text[])
+		order by k.n for update of u`, keys.days, keys.workspaces, slices.Compact(slices.Clone(keys.days)))
 	stored := make(map[dayKey]storedDay, len(rows))
 	for _, d := range rows {
 		stored[d.key] = d
@@ -146,9 +152,10 @@ func (t *txn) putDays(fresh, changed *dayArrays) error {
 			update usage u set rev = k.rev, samples = k.samples
 			from unnest($1::int[], $2::text[], $3::bigint[], $4::bytea[]) as k (day, workspace, rev, samples)
 			where u.day = k.day and u.workspace = k.workspace collate "C" and u.rev = k.rev - 1 and not u.sealed
+				and u.day = any($5::int[]) and u.workspace = any($2::text[])
 			returning 1
 		) select 1 / (count(*) = cardinality($1::int[]))::int from changed`,
-		changed.days, changed.workspaces, changed.revs, changed.samples)
+		changed.days, changed.workspaces, changed.revs, changed.samples, slices.Compact(slices.Clone(changed.days)))
 }
 
 func errUsage(workspace string, day usage.Day, err error) error {
@@ -233,7 +240,8 @@ func (t *txn) SealUsage(ctx context.Context, seals ...usage.Seal) ([]bool, error
 		sealed, err := all(ctx, &t.reader, func(rows pgx.Rows, n *int) error { return rows.Scan(n) }, `
 			update usage u set sealed = true
 			from unnest($2::text[], $3::bigint[]) with ordinality as k (workspace, rev, n)
-			where u.day = $1 and u.workspace = k.workspace collate "C" and u.rev = k.rev and not u.sealed
+			where u.day = $1 and u.workspace = any($2::text[]) and u.workspace = k.workspace collate "C" and u.rev = k.rev
+				and not u.sealed
 			returning k.n`, int32(day), workspaces, revs)
 		if err != nil {
 			return nil, err

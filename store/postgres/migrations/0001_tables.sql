@@ -77,6 +77,7 @@ create table logins (
   login   text collate "C" primary key,
   account text collate "C" not null
 );
+create index logins_account on logins (account);
 comment on table logins is 'User names, e-mail addresses and phones of billing accounts, folded.';
 
 create table workspaces (
