@@ -74,7 +74,7 @@ var errLook = errors.New("only looking")
 // without an answer.
 func TestCrashes(t *testing.T) {
 	rounds := 30
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		rounds = 5
 	}
 	server := pgtest.Start(t)

@@ -276,14 +276,15 @@ func (s *Server) Database(t testing.TB) string {
 			t.Errorf("drop a schema: %v", err)
 		}
 	})
-	return s.url() + "&search_path=" + name
+	return s.URL() + "&search_path=" + name
 }
 
-func (s *Server) url() string { return "postgres://postgres@" + s.Addr() + "/postgres?sslmode=disable" }
+// URL names the server's own database.
+func (s *Server) URL() string { return "postgres://postgres@" + s.Addr() + "/postgres?sslmode=disable" }
 
 // do runs fn on a connection to the server.
 func (s *Server) do(ctx context.Context, fn func(*pgx.Conn) error) error {
-	c, err := pgx.Connect(ctx, s.url())
+	c, err := pgx.Connect(ctx, s.URL())
 	if err != nil {
 		return err
 	}
