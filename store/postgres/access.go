@@ -9,7 +9,7 @@ import (
 	"cloudsettle/core"
 )
 
-const apiKeyColumns = "id, rev, name, role, billing_account, digest, hint, created_at, revoked_at"
+const apiKeyColumns = "id, rev, name, role, billing_account, digest, hint, created_at, revoked_at" // #nosec -- names of columns
 
 func scanAPIKey(rows pgx.Rows, k *core.APIKey) error {
 	return rows.Scan(&k.ID, &k.Rev, &k.Name, &k.Role, &k.BillingAccount, &k.Digest, &k.Hint, into(&k.CreatedAt), into(&k.RevokedAt))
