@@ -52,6 +52,28 @@ func BenchmarkSettleDay(b *testing.B) {
 	}
 }
 
+// TestSettlementVerifies settles a day and closes its month, twice, and derives
+// everything again from what is stored.
+func TestSettlementVerifies(t *testing.T) {
+	t.Parallel()
+	const n = 3000 // more than a chunk of a settlement, and of a scan
+	svc, day := benchTill(t, pgtest.New(t)+pool, n)
+	for _, want := range []int{n, 0} {
+		if _, made, waiting, err := svc.SettleDay(t.Context(), day, core.SettleOptions{}); err != nil || made != want || waiting != 0 {
+			t.Fatalf("SettleDay() = %d bills, %d waiting, %v, want %d bills", made, waiting, err, want)
+		}
+		if made, err := svc.CloseMonth(t.Context(), day.Month()); err != nil || made != want/4 {
+			t.Fatalf("CloseMonth() = %d bills, %v, want %d", made, err, want/4)
+		}
+	}
+	if v, err := svc.Verify(t.Context()); err != nil || !v.OK {
+		t.Errorf("Verify() = %+v, %v", v, err)
+	}
+	if err := svc.Store.Check(t.Context()); err != nil {
+		t.Errorf("Check() = %v", err)
+	}
+}
+
 // copySettled copies usage out, and bills, transactions and heads out and into
 // tables like theirs, and returns how long the first and the last took.
 func copySettled(b *testing.B, url string) time.Duration {
@@ -92,7 +114,7 @@ func copySettled(b *testing.B, url string) time.Duration {
 
 // benchTill is a store with n workspaces that used every item on one day that
 // is over.
-func benchTill(b *testing.B, url string, n int) (*core.Service, usage.Day) {
+func benchTill(b testing.TB, url string, n int) (*core.Service, usage.Day) {
 	b.Helper()
 	st, err := postgres.Open(b.Context(), url)
 	if err != nil {
@@ -120,7 +142,7 @@ func benchTill(b *testing.B, url string, n int) (*core.Service, usage.Day) {
 	return svc, day
 }
 
-func benchWorkspaces(b *testing.B, svc *core.Service, n int, day usage.Day) {
+func benchWorkspaces(b testing.TB, svc *core.Service, n int, day usage.Day) {
 	b.Helper()
 	from, _ := day.Bounds(time.UTC)
 	var entries []usage.Entry

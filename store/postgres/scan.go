@@ -9,8 +9,9 @@ import (
 	"cloudsettle/core"
 )
 
-// chunk is how many rows of a scan come in one round trip.
-const chunk = 500
+// chunk is how many rows of a scan come in one round trip: as many as a
+// settlement asks for at a time, and some megabytes at most.
+const chunk = 1024
 
 // listing is a scan in the order of a key.
 type listing[T any] struct {
