@@ -179,10 +179,11 @@ func (s *modelSpace) current() *modelBinding {
 	return &s.bindings[len(s.bindings)-1]
 }
 
-// boundAt is the binding that held just before an instant, or nil.
+// boundAt is the binding that held just before an instant, or the first one if
+// none did and that is to a wallet, or nil.
 func (s *modelSpace) boundAt(at time.Time) (held *modelBinding) {
 	for i := range s.bindings {
-		if s.bindings[i].from.Before(at) {
+		if s.bindings[i].from.Before(at) || i == 0 && s.bindings[i].sub == "" {
 			held = &s.bindings[i]
 		}
 	}

@@ -63,7 +63,7 @@ type WaitReason string
 // The reasons. What waits is billed by the first settlement that finds the
 // reason gone.
 const (
-	WaitUnbound    WaitReason = "unbound"       // nobody paid for the workspace at the day's end
+	WaitUnbound    WaitReason = "unbound"       // nobody pays for the workspace
 	WaitNoPrices   WaitReason = "no_price_book" // none for the zone and the payer's currency
 	WaitNoSite     WaitReason = "unknown_site"  // the workspace's site is not configured
 	WaitEarlierDay WaitReason = "earlier_day"   // one that corrects the same day has to be billed first
@@ -263,16 +263,25 @@ func (p *preparation) payer(ctx context.Context, u Unbilled, end time.Time) (wor
 	return b, c, err
 }
 
-// bindingAt returns the binding that held just before at, without an ID if
-// there was none.
-func bindingAt(ctx context.Context, tx ReadTx, id workspace.ID, at time.Time) (held workspace.Binding, err error) {
+// bindingAt returns the binding that held just before at. What was used before
+// a workspace was bound for the first time is for whoever bound it to their own
+// wallet; a marketplace is not charged for what was before the purchase. The
+// binding has no ID if nobody pays.
+func bindingAt(ctx context.Context, tx ReadTx, id workspace.ID, at time.Time) (workspace.Binding, error) {
+	var first, held workspace.Binding
 	for b, err := range tx.BindingHistory(ctx, id) {
 		if err != nil {
 			return held, err
 		}
+		if first.ID == "" {
+			first = b
+		}
 		if b.From.Before(at) && (b.To.IsZero() || !b.To.Before(at)) {
 			held = b
 		}
+	}
+	if held.ID == "" && first.Settlement.Method == workspace.ByBillingAccount {
+		return first, nil
 	}
 	return held, nil
 }

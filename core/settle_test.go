@@ -335,6 +335,28 @@ func TestUnboundUsageWaits(t *testing.T) {
 	if err != nil || out.Bills != 0 || out.Waiting != 1 || len(out.Waits) != 1 || out.Waits[0].Reason != core.WaitUnbound {
 		t.Errorf("made %+v, %v, want none and one that waits", out, err)
 	}
+	must(t, x.bind(ws, x.acc, ""))
+	if out, err := x.SettleDay(t.Context(), x.day, core.SettleOptions{}); err != nil || out.Bills != 1 {
+		t.Errorf("made %+v, %v once somebody pays, want one", out, err)
+	}
+	x.sound()
+}
+
+// TestMarketplacesPayFromThePurchase: what was used before a workspace was bound
+// to a cloud account is not charged there.
+func TestMarketplacesPayFromThePurchase(t *testing.T) {
+	t.Parallel()
+	x := newTill(t)
+	ws := x.workspace("c1")
+	x.use(ws, "time_series", "3d", 1, "6000")
+	x.clock.Add(48 * time.Hour)
+	sub := x.buy(x.cloud, "s-1", "b-1")
+	x.claim(sub, x.acc)
+	must(t, x.bind(ws, x.acc, sub.ID))
+	out, err := x.SettleDay(t.Context(), x.day, core.SettleOptions{})
+	if err != nil || out.Bills != 0 || out.Waiting != 1 {
+		t.Errorf("made %+v, %v, want none", out, err)
+	}
 	x.sound()
 }
 

@@ -1875,7 +1875,7 @@ type Violation struct {
 
 // Wait defines model for Wait.
 type Wait struct {
-	// Reason `unbound`: nobody paid for the workspace at the day's end. `no_price_book`: none for the zone and the payer's currency. `earlier_day`: one that corrects the same day has to be billed first. `unknown_site`. `out_of_range`: its sums do not fit.
+	// Reason `unbound`: nobody pays for the workspace. `no_price_book`: none for the zone and the payer's currency. `earlier_day`: one that corrects the same day has to be billed first. `unknown_site`. `out_of_range`: its sums do not fit.
 	Reason      string `json:"reason"`
 	WorkspaceID string `json:"workspace_id"`
 }
