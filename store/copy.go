@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -40,12 +41,22 @@ type Copy struct {
 
 // Digest is what two stores have in one table.
 type Digest struct {
-	Table    string
-	Rows     int
-	From, To [sha256.Size]byte // over the keys and values of all rows, in order
+	Table string `json:"table"`
+	Rows  int    `json:"rows"`
+	From  Sum    `json:"from"`
+	To    Sum    `json:"to"`
 	// Differs is the first key with another row, or none, on the other side.
-	Differs string
+	Differs string `json:"differs,omitempty"`
 }
+
+// Sum is the SHA-256 of the keys and values of all rows of a table, in order.
+type Sum [sha256.Size]byte
+
+// String returns the sum in hex.
+func (s Sum) String() string { return hex.EncodeToString(s[:]) }
+
+// MarshalText writes what String returns. It never fails.
+func (s Sum) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
 
 // Same reports whether both stores have the same rows.
 func (d *Digest) Same() bool { return d.From == d.To }
@@ -53,12 +64,15 @@ func (d *Digest) Same() bool { return d.From == d.To }
 // ErrDiffers is a copy that is not what was copied.
 var ErrDiffers = errors.New("the copy differs")
 
-// CheckComplete returns ErrUnavailable for a store that a copy into has begun
-// and not ended well: it is not to be used.
+// ErrUnfinished is a store into which a copy has begun and not ended well: it
+// is not to be used.
+var ErrUnfinished = errors.New("a copy into this store was not finished: run it again")
+
+// CheckComplete returns ErrUnfinished for half a copy.
 func CheckComplete(ctx context.Context, s core.Store) error {
 	state, err := copyState(ctx, s)
 	if err == nil && state == copyBegun {
-		err = fmt.Errorf("a copy into this store was not finished; run it again: %w", core.ErrUnavailable)
+		err = ErrUnfinished
 	}
 	return err
 }
@@ -226,7 +240,7 @@ func (c *Copy) compare(ctx context.Context, from, to core.Movable) (all []Digest
 }
 
 // digest hashes the rows of a table, each part with its length.
-func (c *Copy) digest(ctx context.Context, s core.Movable, table string) (sum [sha256.Size]byte, n int, err error) {
+func (c *Copy) digest(ctx context.Context, s core.Movable, table string) (sum Sum, n int, err error) {
 	h := sha256.New()
 	for list, err := range batches(ctx, s, table, "") {
 		if err != nil {
@@ -239,7 +253,7 @@ func (c *Copy) digest(ctx context.Context, s core.Movable, table string) (sum [s
 		n += len(list)
 		c.moved("compare "+table, len(list))
 	}
-	return [sha256.Size]byte(h.Sum(nil)), n, nil
+	return Sum(h.Sum(nil)), n, nil
 }
 
 func add(h hash.Hash, part []byte) {

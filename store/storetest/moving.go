@@ -268,7 +268,9 @@ func movedGoOn(t *testing.T, from, to core.Movable) {
 		"a login": func(ctx context.Context, tx core.Tx) error {
 			return tx.PutBillingAccount(ctx, billingAccount("ba_9", "other", "x@example.com", ""))
 		},
-		"a bill":   func(ctx context.Context, tx core.Tx) error { return tx.AddDailyBill(ctx, dailyBill("ws_1", today, "ba_1")) },
+		"a bill": func(ctx context.Context, tx core.Tx) error {
+			return tx.AddDailyBill(ctx, dailyBill("ws_1", today, "ba_1"))
+		},
 		"a period": func(ctx context.Context, tx core.Tx) error { return tx.PutMeterRecord(ctx, meterRecord("mr_9", 1)) },
 		"a digest": func(ctx context.Context, tx core.Tx) error { return tx.PutAPIKey(ctx, aKey("key_9", "digest")) },
 	} {

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cloudsettle/store"
+	"cloudsettle/store/storetest"
+)
+
+// TestCopyOfBrokenStore: records that break what must be true are copied as
+// they are, but the copy is not for use, and fails again when it goes on.
+func TestCopyOfBrokenStore(t *testing.T) {
+	dir := t.TempDir()
+	from, to := "bolt:"+filepath.Join(dir, "from.db"), "bolt:"+filepath.Join(dir, "to.db")
+	s, err := store.Open(t.Context(), from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Fill(t, s) // a store holds whatever it is given
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out, code := runCopy(t, dir, "db", "copy", from, to)
+		if code != exitFailed || strings.Count(out, from+" breaks I") == 0 ||
+			strings.Count(out, from+" breaks I") != strings.Count(out, to+" breaks I") {
+			t.Errorf("db copy exits with %d:\n%s", code, out)
+		}
+	}
+	t.Setenv("CLOUDSETTLE_STORE", to)
+	if out, code := runCopy(t, dir, "subscriptions", "list"); code == exitOK || !strings.Contains(out, "was not finished") {
+		t.Errorf("a command on half a copy exits with %d:\n%s", code, out)
+	}
+	if out, code := runCopy(t, dir, "serve"); code != exitFailed || !strings.Contains(out, "was not finished") {
+		t.Errorf("serve on half a copy exits with %d:\n%s", code, out)
+	}
+}
+
+// runCopy runs a command line and returns what it wrote and its exit code.
+func runCopy(t *testing.T, dir string, args ...string) (string, int) {
+	t.Helper()
+	public, admin := freePort(t), freePort(t)
+	path := filepath.Join(dir, "cloudsettle.yaml")
+	text := fmt.Sprintf(testConfig, public, admin, "http://"+public, filepath.Join(dir, "db"), strings.Repeat("ab", 32))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	code := run(t.Context(), append([]string{"--config", path}, args...), &out, &out)
+	return out.String(), code
+}
