@@ -15,6 +15,7 @@ import (
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
+	"cloudsettle/store/internal/daypack"
 	"cloudsettle/store/internal/rows"
 )
 
@@ -174,7 +175,7 @@ func (r *reader) usageDay(key, value []byte) (rows.UsageDay, error) {
 	if len(key) <= periodSize {
 		return rows.UsageDay{}, errCorrupt
 	}
-	rec, err := decodeDay(value, string(key[periodSize:]), periodOf[usage.Day](key))
+	rec, err := daypack.Decode(value, string(key[periodSize:]), periodOf[usage.Day](key))
 	rec.Sealed = r.get(usageOpen, key) == nil
 	return rows.NewUsageDay(&rec), err
 }
@@ -201,21 +202,13 @@ func (t *txn) putUsageRows(list []core.Row) error {
 	}, (*txn).addUsageDay)
 }
 
-// addUsageDay packs a day that is not stored, with the revision that it has.
+// addUsageDay packs a day that is not stored.
 func (t *txn) addUsageDay(u *rows.UsageDay) error {
-	days, err := byDay(u.Entries())
+	rec := u.Record()
+	value, err := daypack.Encode(t.arena.room(), &rec)
 	if err != nil {
 		return err
 	}
-	if len(days) != 1 {
-		return core.Invalid("invalid_rows", "a day without samples")
-	}
-	m := merger{fresh: days[0].samples, at: days[0].at, verdicts: make([]usage.Verdict, len(u.Samples))}
-	value, err := m.merge(t.arena.room(), nil)
-	if err != nil {
-		return err
-	}
-	binary.BigEndian.PutUint64(value[1:], u.Rev)
 	value = t.arena.keep(value)
 	key := t.arena.keep(append(t.arena.room(), rows.UsageDays.Key(u)...))
 	t.usage = append(t.usage, usagePut{u.Day.Month(), key, value})

@@ -136,13 +136,11 @@ func NewUsageDay(r *usage.Record) UsageDay {
 	return out
 }
 
-// Entries returns the samples as they are added to a store.
-func (u *UsageDay) Entries() []usage.Entry {
-	out := make([]usage.Entry, len(u.Samples))
+// Record is the reverse of NewUsageDay.
+func (u *UsageDay) Record() usage.Record {
+	out := usage.Record{Workspace: u.Workspace, Day: u.Day, Rev: u.Rev, Sealed: u.Sealed, Samples: make([]usage.Sample, len(u.Samples))}
 	for i, s := range u.Samples {
-		out[i] = usage.Entry{Day: u.Day, Sample: usage.Sample{
-			Workspace: u.Workspace, Item: s.Item, Variant: s.Variant, Hour: s.Hour, Quantity: s.Quantity,
-		}}
+		out.Samples[i] = usage.Sample{Workspace: u.Workspace, Item: s.Item, Variant: s.Variant, Hour: s.Hour, Quantity: s.Quantity}
 	}
 	return out
 }
