@@ -10,12 +10,14 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/store"
+	"cloudsettle/store/postgres/pgtest"
 	"cloudsettle/store/storetest"
 )
 
 // kinds are the stores that copies go between.
 var kinds = map[string]func(t testing.TB) string{
-	"bolt": func(t testing.TB) string { return "bolt:" + filepath.Join(t.TempDir(), "cloudsettle.db") },
+	"bolt":     func(t testing.TB) string { return "bolt:" + filepath.Join(t.TempDir(), "cloudsettle.db") },
+	"postgres": func(t testing.TB) string { return pgtest.New(t) + "&pool_max_conns=8" },
 }
 
 // eachWay runs a test for every pair of kinds, with urls of new stores.
