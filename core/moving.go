@@ -37,6 +37,6 @@ type Movable interface {
 	PutRows(ctx context.Context, table string, rows []Row) error
 }
 
-// MaxRows is how many bytes of values Rows returns before it cuts them short:
-// a batch is in memory several times, packed and unpacked, on both sides.
-const MaxRows = 4 << 20
+// MaxRowBytes is how many bytes of values Rows returns before it cuts them
+// short: a batch is in memory several times, packed and unpacked, on both sides.
+const MaxRowBytes = 4 << 20

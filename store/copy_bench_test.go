@@ -39,12 +39,13 @@ func TestCopyRate(t *testing.T) {
 	if err != nil {
 		t.Skipf("set %s to a number of bills", billsEnv)
 	}
-	first := openURL(t, kinds["bolt"](t))
-	fillBills(t, first, n)
 	for kind, place := range kinds {
-		to, back := openURL(t, place(t)), openURL(t, kinds["bolt"](t))
-		timeCopy(t, "bolt to "+kind, first, to, n)
-		timeCopy(t, kind+" to bolt", to, back, n)
+		t.Run(kind, func(t *testing.T) {
+			first, to, back := openURL(t, kinds["bolt"](t)), openURL(t, place(t)), openURL(t, kinds["bolt"](t))
+			fillBills(t, first, n)
+			timeCopy(t, "bolt to "+kind, first, to, n)
+			timeCopy(t, kind+" to bolt", to, back, n)
+		})
 	}
 }
 

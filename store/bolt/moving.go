@@ -24,7 +24,7 @@ func (s *Store) Rows(ctx context.Context, table, after string, limit int) (list 
 				return fmt.Errorf("bolt: %w", err)
 			}
 			list = append(list, row)
-			if size += len(row.Value); len(list) >= limit || size >= core.MaxRows {
+			if size += len(row.Value); len(list) >= limit || size >= core.MaxRowBytes {
 				break
 			}
 		}

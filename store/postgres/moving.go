@@ -29,7 +29,7 @@ func (s *Store) Rows(ctx context.Context, table, after string, limit int) (list 
 	}
 	err = s.View(ctx, func(ctx context.Context, tx core.ReadTx) error {
 		list = nil
-		for size := 0; len(list) < limit && size < core.MaxRows; {
+		for size := 0; len(list) < limit && size < core.MaxRowBytes; {
 			n := min(limit-len(list), rowChunk)
 			more, err := m.after(ctx, tx.(*reader), after, n)
 			if err != nil || len(more) == 0 {
