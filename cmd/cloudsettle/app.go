@@ -79,6 +79,9 @@ func openApp(ctx context.Context, cfg Config, o appOptions) (*app, error) {
 	if a.store, err = store.Open(ctx, cfg.Store); err != nil {
 		return nil, err
 	}
+	if err := store.CheckComplete(ctx, a.store); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
 	sites, _ := cfg.sites() // validated above
 	linkKey, err := hkdf.Key(sha256.New, master, nil, "landing links", keyBytes)
 	if err != nil {

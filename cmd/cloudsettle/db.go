@@ -23,6 +23,7 @@ type dbCmd struct {
 	Restore restoreCmd `cmd:"" help:"Put a copy in place of a store that does not exist."`
 	Check   checkCmd   `cmd:"" help:"Look for damage in the store's structure, also while the server runs."`
 	Compact compactCmd `cmd:"" help:"Rewrite the store without free space; the server must be stopped."`
+	Copy    copyCmd    `cmd:"" help:"Move everything to another store, such as from a file to PostgreSQL, and compare; the server must be stopped."`
 	Migrate migrateCmd `cmd:"" help:"Bring the store to this version's schema."`
 }
 

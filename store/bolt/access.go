@@ -29,6 +29,12 @@ func (t *txn) PutAPIKey(_ context.Context, k core.APIKey) error {
 	if err != nil {
 		return err
 	}
+	k.Rev++
+	return t.storeAPIKey(before, k)
+}
+
+// storeAPIKey writes k in place of before, or of nothing.
+func (t *txn) storeAPIKey(before *core.APIKey, k core.APIKey) error {
 	if before != nil && before.Digest != k.Digest {
 		if err := t.remove(apiKeysByDigest, "digest", before.Digest); err != nil {
 			return err
@@ -39,7 +45,6 @@ func (t *txn) PutAPIKey(_ context.Context, k core.APIKey) error {
 			return err
 		}
 	}
-	k.Rev++
 	k.CreatedAt, k.RevokedAt = utc(k.CreatedAt), utc(k.RevokedAt)
 	return t.put(apiKeys, "API key", encodeJSON(k), k.ID)
 }

@@ -35,10 +35,15 @@ func (t *txn) PutBillingAccount(_ context.Context, a account.Account) error {
 	if err != nil {
 		return err
 	}
+	a.Rev++
+	return t.storeBillingAccount(before, a)
+}
+
+// storeBillingAccount writes a in place of before, or of nothing.
+func (t *txn) storeBillingAccount(before *account.Account, a account.Account) error {
 	if err := t.relogin(before, a); err != nil {
 		return err
 	}
-	a.Rev++
 	a.CreatedAt = utc(a.CreatedAt)
 	return t.put(billingAccounts, "billing account", encodeJSON(a), string(a.ID))
 }

@@ -326,6 +326,10 @@ func (t *txn) PutSettlementRun(_ context.Context, run core.SettlementRun) error 
 		return err
 	}
 	run.Rev++
+	return t.storeSettlementRun(run)
+}
+
+func (t *txn) storeSettlementRun(run core.SettlementRun) error {
 	run.StartedAt, run.FinishedAt = utc(run.StartedAt), utc(run.FinishedAt)
 	return t.put(settlementRuns, "settlement run", encodeJSON(run), run.ID)
 }

@@ -175,6 +175,12 @@ func (t *txn) PutFund(_ context.Context, f settlement.Fund) error {
 	if err != nil {
 		return err
 	}
+	f.Rev++
+	return t.storeFund(before, f)
+}
+
+// storeFund writes f in place of before, or of nothing.
+func (t *txn) storeFund(before *settlement.Fund, f settlement.Fund) error {
 	owner := ""
 	if before != nil {
 		owner = before.Owner
@@ -182,7 +188,6 @@ func (t *txn) PutFund(_ context.Context, f settlement.Fund) error {
 	if err := t.list(fundsByOwner, "owner of a fund", owner, f.Owner, f.ID); err != nil {
 		return err
 	}
-	f.Rev++
 	f.From, f.Until = utc(f.From), utc(f.Until)
 	return t.put(funds, "fund", encodeJSON(f), f.ID)
 }

@@ -57,8 +57,13 @@ func (t *txn) putMeterAccount(a metering.Account) error {
 	if err != nil {
 		return err
 	}
+	a.Rev++
+	return t.storeMeterAccount(&a)
+}
+
+func (t *txn) storeMeterAccount(a *metering.Account) error {
 	return t.put(meterAccounts, "meter account", func(dst []byte) ([]byte, error) {
-		return appendMeterAccount(dst, &a, a.Rev+1), nil
+		return appendMeterAccount(dst, a, a.Rev), nil
 	}, string(a.Subscription))
 }
 
@@ -113,6 +118,12 @@ func (t *txn) PutMeterRecord(_ context.Context, rec metering.Record) error {
 	if err != nil {
 		return err
 	}
+	rec.Rev++
+	return t.storeMeterRecord(before, rec)
+}
+
+// storeMeterRecord writes rec in place of before, or of nothing.
+func (t *txn) storeMeterRecord(before *metering.Record, rec metering.Record) error {
 	if before == nil {
 		before = &metering.Record{Status: metering.Expired}
 	}
@@ -121,7 +132,7 @@ func (t *txn) PutMeterRecord(_ context.Context, rec metering.Record) error {
 		return err
 	}
 	return t.put(meterRecords, "metering record", func(dst []byte) ([]byte, error) {
-		return appendMeterRecord(dst, &rec, rec.Rev+1), nil
+		return appendMeterRecord(dst, &rec, rec.Rev), nil
 	}, string(rec.ID))
 }
 

@@ -49,12 +49,18 @@ func (t *txn) PutSubscription(_ context.Context, s marketplace.Subscription) err
 	if err != nil {
 		return err
 	}
+	s.Rev++
+	return t.storeSubscription(before, s)
+}
+
+// storeSubscription writes s in place of what had the names of before.
+func (t *txn) storeSubscription(before *subscriptionHead, s marketplace.Subscription) error {
 	next := subscriptionHead{listing: s.Listing, subject: s.Subject, also: s.Also}
 	if err := t.rename(string(s.ID), before, next); err != nil {
 		return err
 	}
 	return t.put(subscriptions, "subscription", func(dst []byte) ([]byte, error) {
-		return appendSubscription(dst, s, s.Rev+1), nil
+		return appendSubscription(dst, s, s.Rev), nil
 	}, string(s.ID))
 }
 
@@ -146,6 +152,12 @@ func (t *txn) PutCloudAccount(_ context.Context, a marketplace.Account) error {
 	if err != nil {
 		return err
 	}
+	a.Rev++
+	return t.storeCloudAccount(before, a)
+}
+
+// storeCloudAccount writes a in place of before, or of nothing.
+func (t *txn) storeCloudAccount(before *marketplace.Account, a marketplace.Account) error {
 	if before == nil {
 		before = &marketplace.Account{}
 	}
@@ -154,13 +166,13 @@ func (t *txn) PutCloudAccount(_ context.Context, a marketplace.Account) error {
 			return err
 		}
 	}
-	err = t.list(cloudAccountsByOwner, "owner of a cloud account",
+	err := t.list(cloudAccountsByOwner, "owner of a cloud account",
 		before.BillingAccount, a.BillingAccount, string(a.ID))
 	if err != nil {
 		return err
 	}
 	return t.put(cloudAccounts, "cloud account", func(dst []byte) ([]byte, error) {
-		return appendCloudAccount(dst, a, a.Rev+1), nil
+		return appendCloudAccount(dst, a, a.Rev), nil
 	}, string(a.ID))
 }
 

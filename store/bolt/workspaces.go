@@ -38,8 +38,13 @@ func (t *txn) PutWorkspace(_ context.Context, w workspace.Workspace) error {
 	if err != nil {
 		return err
 	}
+	w.Rev++
+	return t.storeWorkspace(&w)
+}
+
+func (t *txn) storeWorkspace(w *workspace.Workspace) error {
 	return t.put(workspaces, "workspace", func(dst []byte) ([]byte, error) {
-		return appendWorkspace(dst, &w, w.Rev+1), nil
+		return appendWorkspace(dst, w, w.Rev), nil
 	}, string(w.ID))
 }
 

@@ -56,6 +56,8 @@ func (r *reader) LedgerHeads(ctx context.Context, p core.Page) iter.Seq2[ledger.
 	})
 }
 
+const transactionColumns = "owner, currency, seq, at, kind, ref, reason, by_whom, postings, prev, hash"
+
 func scanTransaction(rows pgx.Rows, t *ledger.Transaction) error {
 	var postings, prev, hash []byte
 	err := rows.Scan(&t.Owner, &t.Currency, &t.Seq, into(&t.At), &t.Kind, &t.Ref, &t.Reason, &t.By, &postings, &prev, &hash)
@@ -73,7 +75,7 @@ func (r *reader) LedgerTransactions(
 	ctx context.Context, id account.ID, c money.Currency, p core.Page,
 ) iter.Seq2[ledger.Transaction, error] {
 	return list(ctx, r, p, listing[ledger.Transaction]{
-		`select owner, currency, seq, at, kind, ref, reason, by_whom, postings, prev, hash from ledger_transactions
+		`select ` + transactionColumns + ` from ledger_transactions
 		where owner = $1 and currency = $2 and seq > $3 order by seq limit $4`,
 		func(after string) ([]any, error) {
 			if after == "" {
@@ -259,7 +261,7 @@ func (t *txn) putHeads(fresh, known *headArrays, added *transactionArrays) error
 		return nil
 	}
 	return t.write(staleHead, `
-		insert into ledger_transactions (owner, currency, seq, at, kind, ref, reason, by_whom, postings, prev, hash)
+		insert into ledger_transactions (`+transactionColumns+`)
 		select * from unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[], $5::text[], $6::text[], $7::text[],
 			$8::text[], $9::jsonb[], $10::bytea[], $11::bytea[])`,
 		added.owners, added.currencies, added.seqs, added.at, added.kinds, added.refs, added.reasons, added.by,

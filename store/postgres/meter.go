@@ -82,7 +82,7 @@ func (t *txn) PutMeterAccount(_ context.Context, accounts ...metering.Account) e
 			clear(seen)
 		}
 		seen[a.Subscription] = true
-		if a.Rev == 0 {
+		if a.Rev == 0 || t.moving {
 			fresh.add(a)
 		} else {
 			known.add(a)

@@ -6,7 +6,7 @@ import (
 	"cloudsettle/core"
 )
 
-// put inserts a record at revision 0 and updates it otherwise. The parameters of
+// put inserts a record at revision 0, or one that moves, and updates it otherwise. The parameters of
 // both statements begin with the id and the revision.
 func (t *txn) put(what, id string, rev uint64, insert, update string, args []any) error {
 	if t.over {
@@ -15,7 +15,7 @@ func (t *txn) put(what, id string, rev uint64, insert, update string, args []any
 	if err := checkKey(what, id); err != nil {
 		return err
 	}
-	if rev == 0 {
+	if rev == 0 || t.moving {
 		return t.write(stale(what, id, rev), insert, args...)
 	}
 	return t.write(stale(what, id, rev), exactly(update), args...)

@@ -97,7 +97,7 @@ func (t *txn) PutSubscription(ctx context.Context, s marketplace.Subscription) e
 		clean(string(s.Previous)), clean(string(s.Next)), s.Status, clean(s.SKU), s.Quantity, s.Trial, s.Replaced,
 		orNull(s.ExpiresAt), orNull(s.CreatedAt), orNull(s.LastEventAt), facts,
 	}
-	if s.Rev > 0 && t.names[string(s.ID)] == nil {
+	if s.Rev > 0 && !t.moving && t.names[string(s.ID)] == nil {
 		if _, err := t.Subscription(ctx, s.ID); err != nil && !isNotFound(err) {
 			return err
 		} // if it is gone the revision will tell
@@ -220,7 +220,7 @@ func (t *txn) PutCloudAccount(ctx context.Context, a marketplace.Account) error 
 	if err := checkKey("provider's account", number.scope, number.name); err != nil {
 		return err
 	}
-	if a.Rev > 0 && t.names[string(a.ID)] == nil {
+	if a.Rev > 0 && !t.moving && t.names[string(a.ID)] == nil {
 		if _, err := t.CloudAccount(ctx, a.ID); err != nil && !isNotFound(err) {
 			return err
 		} // if it is gone the revision will tell

@@ -63,7 +63,10 @@ type reader struct {
 }
 
 // txn is a transaction that writes too.
-type txn struct{ reader }
+type txn struct {
+	reader
+	moving bool // it puts records of another store, each of them new here
+}
 
 var (
 	_ core.ReadTx = (*reader)(nil)

@@ -138,6 +138,30 @@ func Decode(value []byte, workspace string, day usage.Day) (usage.Record, error)
 	return rec, u.done()
 }
 
+// Encode appends a packed day to dst, with the revision that rec has: the
+// reverse of Decode. Without samples it is ErrInvalid.
+func Encode(dst []byte, rec *usage.Record) ([]byte, error) {
+	entries := make([]usage.Entry, len(rec.Samples))
+	for i, s := range rec.Samples {
+		s.Workspace = rec.Workspace
+		entries[i] = usage.Entry{Sample: s, Day: rec.Day}
+	}
+	days, err := Split(entries)
+	if err != nil {
+		return nil, err
+	}
+	if len(days) == 0 {
+		return nil, core.Invalid("invalid_sample", "a day without samples")
+	}
+	at := len(dst)
+	dst, _, err = days[0].Merge(dst, nil, false, make([]usage.Verdict, len(entries)))
+	if err != nil {
+		return nil, err
+	}
+	binary.BigEndian.PutUint64(dst[at+1:], rec.Rev)
+	return dst, nil
+}
+
 // appendSamples unpacks a series of rec, which may hold no more than there is
 // room for.
 func appendSamples(dst []usage.Sample, s series, rec *usage.Record) ([]usage.Sample, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/govalues/decimal"
 	"pgregory.net/rapid"
 
+	"cloudsettle/core"
 	"cloudsettle/core/usage"
 )
 
@@ -150,5 +151,36 @@ func TestDamagedDayIsRefused(t *testing.T) {
 		if _, _, err := mergeInto(stored, []usage.Sample{sample}); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("merging into a %s day = %v, want ErrCorrupt", name, err)
 		}
+	}
+}
+
+// TestEncodeIsTheReverse: a day that was decoded is packed to the same bytes,
+// with the revision that it has.
+func TestEncodeIsTheReverse(t *testing.T) {
+	t.Parallel()
+	value := mergedDay(t, nil,
+		usage.Sample{Workspace: "ws_1", Item: "logs", Variant: "14d", Hour: hourOf(3), Quantity: decimal.MustParse("1.50")},
+		usage.Sample{Workspace: "ws_1", Item: "logs", Variant: "14d", Hour: hourOf(-40), Quantity: decimal.MustParse("9999999999999999999")},
+		usage.Sample{Workspace: "ws_1", Item: "hosts", Hour: hourOf(3), Quantity: decimal.MustParse("-0.001")})
+	rec, err := Decode(value, "ws_1", testDay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rev := range []uint64{1, 7, 1 << 40} {
+		rec.Rev = rev
+		again, err := Encode([]byte("before"), &rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Decode(again[len("before"):], "ws_1", testDay)
+		if err != nil || got.Rev != rev {
+			t.Errorf("Decode() = revision %d, %v, want %d", got.Rev, err, rev)
+		}
+		if rev == 1 && string(again) != "before"+string(value) {
+			t.Errorf("Encode() = %x, want %x", again, value)
+		}
+	}
+	if _, err := Encode(nil, &usage.Record{}); !errors.Is(err, core.ErrInvalid) {
+		t.Errorf("Encode() of no samples = %v, want ErrInvalid", err)
 	}
 }
