@@ -84,6 +84,10 @@ func inTurn(ctx context.Context, db *sql.DB, fn func() error) error {
 	return errors.Join(err, tx.Rollback())
 }
 
+// isMade are the codes that say that another process has just made the same
+// table: the table, its type, or their rows in the catalog are there.
+var isMade = map[string]bool{"42P07": true, "42710": true, "23505": true}
+
 // versions keeps which migrations were applied. It implements database.Store;
 // goose's own table numbers its rows by a sequence.
 type versions struct{}
@@ -100,7 +104,7 @@ func (versions) CreateVersionTable(ctx context.Context, db database.DBTxConn) er
 	)`
 	_, err := db.ExecContext(ctx, create)
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && (pg.Code == "23505" || pg.Code == "42P07") { // another process made it meanwhile
+	if errors.As(err, &pg) && isMade[pg.Code] { // another process made it meanwhile
 		err = nil
 	}
 	if err != nil {

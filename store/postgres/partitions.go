@@ -99,7 +99,7 @@ func (s *Store) makePartitions(ctx context.Context, m usage.Month) (err error) {
 
 // isRace are the codes that say that another process made the same: the table,
 // its row in the catalog, a deadlock with it, a lock that took too long.
-var isRace = map[string]bool{"42P07": true, "23505": true, "40P01": true, "40001": true, "55P03": true}
+var isRace = map[string]bool{"42P07": true, "42710": true, "23505": true, "40P01": true, "40001": true, "55P03": true}
 
 // tryPartitions makes the partitions of a month. It waits only a moment for
 // those who use the tables, because everybody else waits behind it.
