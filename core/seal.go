@@ -161,7 +161,7 @@ func (s *Service) sealUnits(ctx context.Context, tx Tx, m Meter, acc metering.Ac
 	if err := tx.PutMeterAccount(ctx, acc.Seal(units)); err != nil {
 		return false, err
 	}
-	return true, s.putSealed(ctx, tx, terms, &sub, period, units)
+	return true, s.putSealed(ctx, tx, acc, &sub, terms.Dimension, period, units)
 }
 
 // periodTaken reports whether a period cannot be used: it has a record, or it
@@ -178,17 +178,13 @@ func periodTaken(ctx context.Context, tx ReadTx, sub *marketplace.Subscription, 
 }
 
 // putSealed stores a new record with everything that is sent of it.
-func (s *Service) putSealed(ctx context.Context, tx Tx, terms MeterTerms, sub *marketplace.Subscription, p MeterPeriod, units int64) error {
+func (s *Service) putSealed(ctx context.Context, tx Tx, acc metering.Account, sub *marketplace.Subscription, dimension string, p MeterPeriod, units int64) error {
 	buyer, err := tx.CloudAccount(ctx, sub.Account)
 	if err != nil {
 		return err
 	}
-	acc, err := tx.MeterAccount(ctx, sub.ID)
-	if err != nil {
-		return err
-	}
 	return tx.PutMeterRecord(ctx, metering.Record{
-		ID: metering.RecordID(s.NewID("mr")), Listing: sub.Listing, Subscription: sub.ID, Dimension: terms.Dimension,
+		ID: metering.RecordID(s.NewID("mr")), Listing: sub.Listing, Subscription: sub.ID, Dimension: dimension,
 		PeriodStart: p.Start, PeriodEnd: p.End, Deadline: p.Deadline, Units: units, UnitAmount: acc.UnitAmount,
 		Currency: acc.Currency, SealedAt: s.Now(), Status: metering.Sealed,
 		Subject: sub.Subject, Account: buyer.ProviderID, Attributes: sub.Details(),

@@ -143,5 +143,5 @@ func (s *Service) sealZero(ctx context.Context, tx Tx, m Meter, id marketplace.S
 			return err
 		}
 	}
-	return s.putSealed(ctx, tx, m.Terms(), &sub, p, 0)
+	return s.putSealed(ctx, tx, acc, &sub, m.Terms().Dimension, p, 0)
 }
