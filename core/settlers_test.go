@@ -82,7 +82,7 @@ func TestFiveSettlersAtOnce(t *testing.T) {
 	x, days := newShared(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	services := []*core.Service{x.Service, core.NewService(x.Config)}
+	services := []*core.Service{x.Service, x.replica("other")}
 	atOnce(t, func(i int) (int, error) {
 		return settleAll(t.Context(), services[i%2], days, rand.New(rand.NewPCG(seed, uint64(i))))
 	}, len(days)*sharedWorkspaces)
