@@ -34,6 +34,9 @@ func (a *application) followers(ctx context.Context, before, sub marketplace.Sub
 			return err
 		}
 	}
+	if before.Rev == 0 {
+		return nil // nobody can have bound a workspace to it yet
+	}
 	return a.follow(ctx, sub, next)
 }
 

@@ -159,6 +159,9 @@ type MeterTerms struct {
 	MaxUnits int64
 	// FinalWithin is how long usage is still accepted after a subscription ended.
 	FinalWithin time.Duration
+	// WholePeriods says that the marketplace takes no period that began before
+	// the purchase; others take the hour that the purchase is in.
+	WholePeriods bool
 	// ReportZero asks for a record of zero units for each hour without usage.
 	ReportZero bool
 }

@@ -170,13 +170,11 @@ func (s *Service) doubt(ctx context.Context, m Meter, r metering.Record, now tim
 		return nil
 	}
 	r.Status, r.Doubt = metering.Unknown, true
-	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		err := tx.PutMeterRecord(ctx, r)
-		if errors.Is(err, ErrConflict) {
-			return nil // another process has it
-		}
-		return err
-	})
+	err := s.Store.Update(ctx, func(ctx context.Context, tx Tx) error { return tx.PutMeterRecord(ctx, r) })
+	if errors.Is(err, ErrConflict) {
+		return nil // another process has it
+	}
+	return err
 }
 
 // sendable reports whether a record may be sent now.

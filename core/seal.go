@@ -146,7 +146,7 @@ func (s *Service) sealUnits(ctx context.Context, tx Tx, m Meter, acc metering.Ac
 	}
 	var failed error
 	period, ok := m.Period(until, now, func(start time.Time) bool {
-		taken, err := periodTaken(ctx, tx, &sub, terms.Dimension, start)
+		taken, err := periodTaken(ctx, tx, &sub, terms, start)
 		failed = errors.Join(failed, err)
 		return taken
 	})
@@ -164,11 +164,15 @@ func (s *Service) sealUnits(ctx context.Context, tx Tx, m Meter, acc metering.Ac
 
 // periodTaken reports whether a period cannot be used: it has a record, or it
 // is from before the purchase, of which marketplaces take nothing.
-func periodTaken(ctx context.Context, tx ReadTx, sub *marketplace.Subscription, dimension string, start time.Time) (bool, error) {
-	if start.Before(sub.CreatedAt.Truncate(time.Hour)) {
+func periodTaken(ctx context.Context, tx ReadTx, sub *marketplace.Subscription, terms MeterTerms, start time.Time) (bool, error) {
+	first := sub.CreatedAt
+	if !terms.WholePeriods {
+		first = first.Truncate(time.Hour)
+	}
+	if start.Before(first) {
 		return true, nil
 	}
-	return tx.MeterPeriodTaken(ctx, sub.ID, dimension, start)
+	return tx.MeterPeriodTaken(ctx, sub.ID, terms.Dimension, start)
 }
 
 // putSealed stores a new record with everything that is sent of it.

@@ -89,3 +89,41 @@ func TestMoreUnitsThanARecordHolds(t *testing.T) {
 	}
 	x.sound()
 }
+
+// TestFirstPeriod: the hour of a purchase is reported where the marketplace
+// takes it, else the first whole one.
+func TestFirstPeriod(t *testing.T) {
+	t.Parallel()
+	for _, whole := range []bool{false, true} {
+		x := newTill(t)
+		x.meter.terms.WholePeriods = whole
+		x.clock.Add(x.Now().Truncate(time.Hour).Add(90 * time.Minute).Sub(x.Now()))
+		sub := x.buy(x.cloud, "s-1", "b-1")
+		x.claim(sub, x.acc)
+		ws := x.workspace("c1")
+		must(t, x.bind(ws, x.acc, sub.ID))
+		x.use(ws, "time_series", "3d", 1, "6000")
+		x.close()
+		for h := range 24 { // every later hour of the day has its record
+			at := sub.CreatedAt.Truncate(time.Hour).Add(time.Duration(h+1) * time.Hour)
+			must(t, x.store.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
+				return tx.PutMeterRecord(ctx, metering.Record{
+					ID: metering.RecordID("mr_" + at.Format(time.RFC3339)), Listing: sub.Listing, Subscription: sub.ID, Dimension: "fee",
+					PeriodStart: at, PeriodEnd: at.Add(time.Hour), Status: metering.Rejected,
+				})
+			}))
+		}
+		must(t, x.Flush(t.Context()))
+		list, err := x.MeterRecords(t.Context(), core.Actor{}, sub.ID, core.Page{Limit: 100})
+		must(t, err)
+		first := 0
+		for _, r := range list.Items {
+			if r.PeriodStart.Before(sub.CreatedAt) {
+				first++
+			}
+		}
+		if want := map[bool]int{false: 1, true: 0}[whole]; first != want {
+			t.Errorf("whole periods %t: %d records of the hour of the purchase, want %d", whole, first, want)
+		}
+	}
+}

@@ -13,7 +13,8 @@ import (
 
 // Store keeps everything the program must not lose.
 type Store interface {
-	// View runs fn on a consistent snapshot that does not move while fn runs.
+	// View runs fn on a consistent snapshot, taken at fn's first read at the
+	// latest, that does not move while fn runs.
 	View(ctx context.Context, fn func(ctx context.Context, tx ReadTx) error) error
 
 	// Update runs fn in one atomic transaction and commits it durably if fn
@@ -76,6 +77,10 @@ type ReadTx interface {
 // Put methods of records with a Rev insert when Rev is 0 and update otherwise;
 // they fail with ErrConflict if the stored revision is another or if a name is
 // taken, and the stored revision becomes Rev+1.
+//
+// What is wrong with a write may be told by the write, by a later call of the
+// same transaction, or by Update: a store may send writes together. Such a
+// transaction is never committed, whatever its function returns.
 type Tx interface {
 	ReadTx
 	SubscriptionWriter

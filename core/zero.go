@@ -148,7 +148,7 @@ func (s *Service) sealZero(ctx context.Context, tx Tx, m Meter, id marketplace.S
 	if !ok || p.Start.Before(end.Add(-time.Hour)) || !p.Start.Before(end) {
 		return nil
 	}
-	taken, err := periodTaken(ctx, tx, &sub, m.Terms().Dimension, p.Start)
+	taken, err := periodTaken(ctx, tx, &sub, m.Terms(), p.Start)
 	if err != nil || taken {
 		return err
 	}

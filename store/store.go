@@ -8,28 +8,31 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/store/bolt"
+	"cloudsettle/store/postgres"
 )
 
-// Open opens the store at url, such as "bolt:data/cloudsettle.db", and creates
-// it if it is missing. Errors: ErrInvalid for a url that names no store,
-// ErrUnavailable for one that is in use, ErrSchema for one that a newer
-// version of the program wrote.
+// Open opens the store at url, such as "bolt:data/cloudsettle.db" or
+// "postgres://cloudsettle@db.example.com/cloudsettle", and creates what is
+// missing. Errors: ErrInvalid for a url that names no store, ErrUnavailable for
+// one that is in use or does not answer, ErrSchema for one that a newer version
+// of the program wrote.
 func Open(ctx context.Context, url string) (core.Store, error) {
 	scheme, rest, ok := strings.Cut(url, ":")
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("open the store: %w", ctx.Err())
 	case ok && scheme == "bolt" && rest != "":
-		return openBolt(rest)
+		return opened(bolt.Open(rest))
+	case ok && (scheme == "postgres" || scheme == "postgresql") && strings.HasPrefix(rest, "//"):
+		return opened(postgres.Open(ctx, url))
 	default:
 		return nil, core.Invalid("invalid_store",
-			"the store must be given as bolt:PATH, not as %q", withoutUser(scheme, ok))
+			"the store must be given as bolt:PATH or postgres://…, not as %q", withoutUser(scheme, ok))
 	}
 }
 
-// openBolt keeps a nil *bolt.Store from becoming a core.Store that is not nil.
-func openBolt(path string) (core.Store, error) {
-	s, err := bolt.Open(path)
+// opened keeps a nil pointer from becoming a core.Store that is not nil.
+func opened[S core.Store](s S, err error) (core.Store, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -129,7 +129,8 @@ func newMeter(l marketplace.ListingID, c Config, api *openAPI) core.Meter {
 		terms: core.MeterTerms{
 			Dimension: dimension, UnitAmount: unit, Currency: money.Currency(c.Currency),
 			Batch: cmp.Or(c.Metering.Batch, defaultBatch), Rate: float64(rate), MaxUnits: maxUnits,
-			FinalWithin: cmp.Or(time.Duration(c.Metering.FinalWithin), defaultFinal),
+			FinalWithin:  cmp.Or(time.Duration(c.Metering.FinalWithin), defaultFinal),
+			WholePeriods: true,
 		},
 	}
 }

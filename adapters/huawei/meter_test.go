@@ -30,7 +30,7 @@ func TestOpenWithoutMetering(t *testing.T) {
 	}
 	want := core.MeterTerms{
 		Dimension: "usage", UnitAmount: 10_000, Currency: "CNY", Batch: 100, Rate: 1,
-		MaxUnits: 99_999_999, FinalWithin: 2 * time.Hour,
+		MaxUnits: 99_999_999, FinalWithin: 2 * time.Hour, WholePeriods: true,
 	}
 	if diff := cmp.Diff(want, open(t, nil).Meter.Terms()); diff != "" {
 		t.Errorf("Terms() differ (-want +got):\n%s", diff)

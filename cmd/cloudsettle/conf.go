@@ -109,8 +109,12 @@ func mask(m map[string]any) {
 	}
 }
 
-// masked hides a literal value whose name says that it is a secret.
+// masked hides a literal value whose name says that it is a secret, and the
+// password in the URL of a store.
 func masked(name, value string) string {
+	if name == "store" {
+		return storeName(value)
+	}
 	secretName := strings.Contains(name, "key") || strings.Contains(name, "secret") || strings.Contains(name, "password")
 	if !secretName || value == "" || strings.HasPrefix(value, "env:") || strings.HasPrefix(value, "file:") {
 		return value

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,11 +118,26 @@ func progress(w io.Writer, what string) io.Writer {
 	return progressbar.DefaultBytes(-1, what)
 }
 
+// storeName is a store as people may see it: the URL of a database may hold a
+// password.
+func storeName(store string) string {
+	u, err := url.Parse(store)
+	if err != nil {
+		return "the store"
+	}
+	q := u.Query()
+	if q.Has("password") {
+		q.Set("password", "***")
+		u.RawQuery = q.Encode()
+	}
+	return u.Redacted()
+}
+
 // boltPath returns the file of an embedded store.
 func boltPath(cfg Config) (string, error) {
 	path, ok := strings.CutPrefix(cfg.Store, "bolt:")
 	if !ok {
-		return "", fmt.Errorf("store %q is not an embedded one", cfg.Store)
+		return "", fmt.Errorf("store %q is not an embedded one", storeName(cfg.Store))
 	}
 	return path, nil
 }
@@ -187,7 +203,7 @@ func (c *checkCmd) Run(ctx context.Context, s *streams, client *cli) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s is sound\n", cfg.Store)
+	_, err = fmt.Fprintf(s.out, "%s is sound\n", storeName(cfg.Store))
 	return err
 }
 
@@ -261,6 +277,6 @@ func (c *migrateCmd) Run(ctx context.Context, s *streams) error {
 	if err := st.Close(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s has this version's schema\n", cfg.Store)
+	_, err = fmt.Fprintf(s.out, "%s has this version's schema\n", storeName(cfg.Store))
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
+	"cloudsettle/store/internal/daypack"
 )
 
 // maxDamages bounds how much damage Check describes; one would do to know.
@@ -168,7 +169,7 @@ func checkDay(key, value []byte) error {
 	if len(key) <= periodSize {
 		return errCorrupt
 	}
-	_, err := decodeDay(value, string(key[periodSize:]), periodOf[usage.Day](key))
+	_, err := daypack.Decode(value, string(key[periodSize:]), periodOf[usage.Day](key))
 	return err
 }
 

@@ -3,11 +3,11 @@ package bolt
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"cloudsettle/core"
+	"cloudsettle/store/internal/daypack"
 )
 
 // Every stored value begins with a byte that says how the rest is written.
@@ -17,7 +17,7 @@ const (
 )
 
 // errCorrupt is a value that no version of the program wrote.
-var errCorrupt = errors.New("the stored value is damaged")
+var errCorrupt = daypack.ErrCorrupt
 
 // errFormat refuses values of a later version: to guess would be to lose data.
 func errFormat(format byte) error {

@@ -13,6 +13,7 @@ import (
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
+	"cloudsettle/store/internal/daypack"
 )
 
 // appendDailyBill packs b without its identifier, which follows from its
@@ -51,9 +52,9 @@ func appendDailyBill(dst []byte, b *settlement.DailyBill) []byte {
 func appendLine(dst []byte, l *settlement.Line) []byte {
 	dst = appendString(dst, l.Item)
 	dst = appendString(dst, l.Variant)
-	dst = appendQuantity(dst, l.Quantity)
-	dst = appendQuantity(dst, l.Unit)
-	dst = appendQuantity(dst, l.Price)
+	dst = daypack.AppendDecimal(dst, l.Quantity)
+	dst = daypack.AppendDecimal(dst, l.Unit)
+	dst = daypack.AppendDecimal(dst, l.Price)
 	dst = binary.AppendVarint(dst, int64(l.Amount))
 	dst = appendBool(dst, l.NoVouchers)
 	return binary.AppendVarint(dst, int64(l.Of))
@@ -138,10 +139,10 @@ func (u *unpacker) int32() int32 {
 	return int32(v) // #nosec -- checked
 }
 
-// decimal reads what appendQuantity wrote.
+// decimal reads what daypack.AppendDecimal wrote.
 func (u *unpacker) decimal() decimal.Decimal {
 	head, coef := u.byte(), u.uint()
-	d, err := decimalOf(head, coef)
+	d, err := daypack.Decimal(head, coef)
 	if err != nil {
 		u.fail()
 	}

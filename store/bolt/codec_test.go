@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"reflect"
 	"testing"
@@ -19,8 +18,8 @@ import (
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/metering"
 	"cloudsettle/core/settlement"
-	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
+	"cloudsettle/store/internal/daypack"
 )
 
 // The generators fill every field by reflection, so that a field which a codec
@@ -82,9 +81,9 @@ func decimals() *rapid.Generator[decimal.Decimal] {
 	return rapid.Custom(func(t *rapid.T) decimal.Decimal {
 		coef := rapid.Uint64Range(0, 9_999_999_999_999_999_999).Draw(t, "coefficient")
 		scale := rapid.IntRange(0, decimal.MaxScale).Draw(t, "scale")
-		d, err := newDecimal(coef, scale)
+		d, err := daypack.Decimal(byte(scale), coef)
 		if err != nil || d.Coef() != coef || d.Scale() != scale {
-			t.Fatalf("newDecimal(%d, %d) = %v, %v", coef, scale, d, err)
+			t.Fatalf("Decimal(%d, %d) = %v, %v", scale, coef, d, err)
 		}
 		if rapid.Bool().Draw(t, "negative") {
 			d = d.Neg()
@@ -210,17 +209,6 @@ func roundTrip[T any](t *testing.T, decode func([]byte) (T, error), encode func(
 	})
 }
 
-func TestQuantityReturns(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		want := decimals().Draw(t, "quantity")
-		got, err := unpackQuantity(string(appendQuantity(nil, want)))
-		if err != nil || got != want {
-			t.Fatalf("unpackQuantity(appendQuantity(%v)) = %v, %v", want, got, err)
-		}
-	})
-}
-
 // FuzzDecode: no value makes a decoder panic, and what decodes encodes to a
 // value that decodes to the same.
 func FuzzDecode(f *testing.F) {
@@ -228,7 +216,6 @@ func FuzzDecode(f *testing.F) {
 	f.Add(appendSubscription(nil, marketplace.Subscription{ID: "sub_1", Facts: []marketplace.Fact{{Trial: &yes}}}, 1))
 	f.Add(appendCloudAccount(nil, marketplace.Account{ID: "ca_1"}, 1))
 	f.Add(appendEntry(nil, core.JournalEntry{ID: "cb_1", Event: &marketplace.Event{}, Body: []byte("{}")}))
-	f.Add(mergedDay(f, nil, usage.Sample{Workspace: "ws_1", Item: "logs", Quantity: decimal.MustParse("1.5")}))
 	line := settlement.Line{Item: "logs", Price: decimal.MustParse("-0.5"), Of: -1}
 	f.Add(appendDailyBill(nil, &settlement.DailyBill{
 		Workspace: "ws_1", Lines: []settlement.Line{line}, Unrated: []settlement.Unrated{{Item: "x"}},
@@ -255,8 +242,6 @@ func FuzzDecode(f *testing.F) {
 		stable(t, value, decodeMeterAccount, func(a metering.Account) []byte { return appendMeterAccount(nil, &a, a.Rev) })
 		stable(t, value, decodeMeterRecord, func(r metering.Record) []byte { return appendMeterRecord(nil, &r, r.Rev) })
 		stable(t, value, decodeClaim, func(c core.Claim) []byte { return appendClaim(nil, c) })
-		_, _ = decodeDay(value, "ws_1", testDay)
-		_, _, _ = mergeInto(value, []usage.Sample{{Workspace: "ws_1", Item: "logs"}})
 		_, _ = decodeJSON[core.Task](value)
 		_ = entryIsOf("listing", value)
 	})
@@ -284,111 +269,6 @@ func TestVarintOverflow(t *testing.T) {
 	largest[len(largest)-1]++
 	if u := (unpacker{rest: string(largest)}); u.uint() != 0 || u.done() == nil {
 		t.Error("a larger number than 64 bits is read")
-	}
-}
-
-// testDay is the day of samples.
-const testDay usage.Day = 20778
-
-// hourOf returns an hour of testDay.
-func hourOf(hour int) time.Time {
-	return time.Date(2026, 11, 21, hour, 0, 0, 0, time.UTC)
-}
-
-// mergedDay merges samples of one day into a stored value.
-func mergedDay(t testing.TB, stored []byte, samples ...usage.Sample) []byte {
-	t.Helper()
-	value, _, err := mergeInto(stored, samples)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return value
-}
-
-func mergeInto(stored []byte, samples []usage.Sample) ([]byte, []usage.Verdict, error) {
-	entries := make([]usage.Entry, len(samples))
-	for i, s := range samples {
-		entries[i] = usage.Entry{Sample: s, Day: testDay}
-	}
-	days, err := byDay(entries)
-	if err != nil || len(days) != 1 {
-		return nil, nil, fmt.Errorf("%d days, want 1: %w", len(days), err)
-	}
-	verdicts := make([]usage.Verdict, len(samples))
-	m := merger{fresh: days[0].samples, at: days[0].at, verdicts: verdicts}
-	value, err := m.merge(nil, stored)
-	return value, verdicts, err
-}
-
-// TestMergeDayAgrees compares the merge with a map.
-func TestMergeDayAgrees(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		known := map[string]string{}
-		var stored []byte
-		for range rapid.IntRange(1, 4).Draw(t, "batches") {
-			batch := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) usage.Sample {
-				return usage.Sample{
-					Workspace: "ws_1", Item: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "item"),
-					Variant:  rapid.SampledFrom([]string{"", "x"}).Draw(t, "variant"),
-					Hour:     hourOf(rapid.IntRange(-2, 2).Draw(t, "hour")),
-					Quantity: decimal.MustNew(rapid.Int64Range(0, 2).Draw(t, "quantity"), 0),
-				}
-			}), 1, 12).Draw(t, "batch")
-			var verdicts []usage.Verdict
-			var err error
-			if stored, verdicts, err = mergeInto(stored, batch); err != nil {
-				t.Fatal(err)
-			}
-			for i, s := range batch {
-				key := s.Item + "/" + s.Variant + "/" + s.Hour.String()
-				before, there := known[key]
-				want := usage.Accepted
-				if there && before == s.Quantity.String() {
-					want = usage.Duplicate
-				} else if there {
-					want = usage.Replaced
-				}
-				if verdicts[i] != want {
-					t.Fatalf("verdict %d = %v, want %v", i, verdicts[i], want)
-				}
-				known[key] = s.Quantity.String()
-			}
-		}
-		checkMerged(t, stored, known)
-	})
-}
-
-// checkMerged compares a merged day with the map.
-func checkMerged(t *rapid.T, stored []byte, known map[string]string) {
-	rec, err := decodeDay(stored, "ws_1", testDay)
-	if err != nil {
-		t.Fatalf("decodeDay() = %v", err)
-	}
-	for i, s := range rec.Samples {
-		if want := known[s.Item+"/"+s.Variant+"/"+s.Hour.String()]; s.Quantity.String() != want {
-			t.Fatalf("sample %d = %v, want %s", i, s.Quantity, want)
-		}
-		if i > 0 && usage.Compare(rec.Samples[i-1], s) >= 0 {
-			t.Fatalf("samples %v and %v are out of order", rec.Samples[i-1], s)
-		}
-	}
-	if len(rec.Samples) != len(known) {
-		t.Fatalf("decodeDay yields %d samples, want %d", len(rec.Samples), len(known))
-	}
-}
-
-// TestDamagedDayIsRefused: a batch may not be merged into what cannot be read.
-func TestDamagedDayIsRefused(t *testing.T) {
-	t.Parallel()
-	sample := usage.Sample{Workspace: "ws_1", Item: "logs", Hour: hourOf(0), Quantity: decimal.MustParse("1.5")}
-	value := mergedDay(t, nil, sample)
-	damaged := bytes.Clone(value)
-	damaged[len(damaged)-1] |= 0x80 // the quantity goes on beyond its series
-	for name, stored := range map[string][]byte{"cut": value[:len(value)-1], "damaged": damaged} {
-		if _, _, err := mergeInto(stored, []usage.Sample{sample}); !errors.Is(err, errCorrupt) {
-			t.Errorf("merging into a %s day = %v, want errCorrupt", name, err)
-		}
 	}
 }
 

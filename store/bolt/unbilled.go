@@ -11,6 +11,7 @@ import (
 	"cloudsettle/core/money"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
+	"cloudsettle/store/internal/daypack"
 )
 
 // UnbilledOn implements core.UsageReader. It walks the list of what is open, so
@@ -74,7 +75,7 @@ type payers struct {
 
 func (p *payers) unbilled(ctx context.Context, day usage.Day, key []byte) (u core.Unbilled, err error) {
 	id := workspace.ID(key[periodSize:])
-	if u.Usage, err = decodeDay(p.usageValue(day, key), string(id), day); err != nil {
+	if u.Usage, err = daypack.Decode(p.usageValue(day, key), string(id), day); err != nil {
 		return u, errUsage(string(id), day, err)
 	}
 	if u.Workspace, err = p.Workspace(ctx, id); err != nil {

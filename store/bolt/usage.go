@@ -2,19 +2,16 @@ package bolt
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
-	"slices"
-	"strings"
-	"time"
 
 	"go.etcd.io/bbolt"
 
 	"cloudsettle/core"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
+	"cloudsettle/store/internal/daypack"
 )
 
 // Usage is stored as one value for each day and workspace, in a bucket for
@@ -28,19 +25,11 @@ import (
 // monthKey names the bucket of a month; names sort as months do.
 func monthKey(m usage.Month) []byte { return appendPeriod(nil, m) }
 
-// dayBatch is the part of a batch that goes into one stored value.
-type dayBatch struct {
-	day       usage.Day
-	workspace string
-	samples   []daySample
-	at        []int // the positions of samples in the whole batch
-}
-
 // AppendUsage implements core.Store. A batch with a sample that cannot be a
 // key (an hour that is not whole, an empty name, a NUL in one) is ErrInvalid
 // and nothing of it is stored.
 func (s *Store) AppendUsage(ctx context.Context, entries []usage.Entry) ([]usage.Verdict, error) {
-	days, err := byDay(entries)
+	days, err := daypack.Split(entries)
 	if err != nil {
 		return nil, err
 	}
@@ -59,100 +48,21 @@ func (s *Store) AppendUsage(ctx context.Context, entries []usage.Entry) ([]usage
 	return verdicts, nil
 }
 
-// byDay sorts a batch into the values it goes into, in the order of their keys.
-func byDay(entries []usage.Entry) ([]dayBatch, error) {
-	packed, err := packEntries(entries)
-	if err != nil {
-		return nil, err
-	}
-	order := make([]int, len(entries))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		p, q := &packed[a], &packed[b]
-		return cmp.Or(
-			cmp.Compare(entries[a].Day, entries[b].Day),
-			strings.Compare(entries[a].Workspace, entries[b].Workspace),
-			compareSeries(p.item, p.variant, q.item, q.variant),
-			cmp.Compare(p.hour, q.hour),
-			cmp.Compare(a, b),
-		)
-	})
-	sorted := make([]daySample, len(entries))
-	for i, at := range order {
-		sorted[i] = packed[at]
-	}
-	var days []dayBatch
-	for from := 0; from < len(order); {
-		first, to := &entries[order[from]], from
-		for to < len(order) && entries[order[to]].Day == first.Day &&
-			entries[order[to]].Workspace == first.Workspace {
-			to++
-		}
-		days = append(days, dayBatch{
-			day: first.Day, workspace: first.Workspace, samples: sorted[from:to], at: order[from:to],
-		})
-		from = to
-	}
-	return days, nil
-}
-
-// packEntries checks samples and packs their quantities.
-func packEntries(entries []usage.Entry) ([]daySample, error) {
-	packed := make([]daySample, len(entries))
-	var quantities []byte
-	for i := range entries {
-		e := &entries[i]
-		if err := checkSample(i, &e.Sample); err != nil {
-			return nil, err
-		}
-		packed[i] = daySample{
-			item: e.Item, variant: e.Variant,
-			hour: e.Hour.Unix()/secondsPerHour - hoursPerDay*int64(e.Day),
-		}
-		quantities = appendQuantity(quantities, e.Quantity)
-	}
-	rest := &unpacker{rest: string(quantities)}
-	for i := range packed {
-		packed[i].quantity = rest.quantity()
-	}
-	return packed, nil
-}
-
-func checkSample(at int, s *usage.Sample) error {
-	switch {
-	case s.Workspace == "" || s.Item == "":
-		return core.Invalid("invalid_sample", "sample %d: the workspace or the item is empty", at)
-	case !isName(s.Workspace) || !isName(s.Item) || !isName(s.Variant):
-		return core.Invalid("invalid_sample", "sample %d: a name is too long or holds a NUL", at)
-	case !s.Hour.Equal(s.Hour.Truncate(time.Hour)):
-		return core.Invalid("invalid_sample", "sample %d: %s is not the beginning of an hour", at, s.Hour)
-	}
-	return nil
-}
-
-// isName reports whether s can be part of a key.
-func isName(s string) bool { return len(s) <= maxKey-periodSize && strings.IndexByte(s, 0) < 0 }
-
 // mergeUsage adds d to what is stored of its day and notes what became of each
 // sample.
-func (t *txn) mergeUsage(d *dayBatch, verdicts []usage.Verdict) error {
-	key, _ := periodKey(t.arena.room(), d.day, d.workspace) // checkSample saw to it
+func (t *txn) mergeUsage(d *daypack.Batch, verdicts []usage.Verdict) error {
+	key, _ := periodKey(t.arena.room(), d.Day, d.Workspace) // Split saw to it
 	key = t.arena.keep(key)
-	stored := t.usageValue(d.day, key)
-	m := merger{
-		fresh: d.samples, at: d.at, verdicts: verdicts,
-		sealed: stored != nil && t.get(usageOpen, key) == nil,
-	}
-	value, err := m.merge(t.arena.room(), stored)
+	stored := t.usageValue(d.Day, key)
+	sealed := stored != nil && t.get(usageOpen, key) == nil
+	value, changed, err := d.Merge(t.arena.room(), stored, sealed, verdicts)
 	if err != nil {
-		return errUsage(d.workspace, d.day, err)
+		return errUsage(d.Workspace, d.Day, err)
 	}
-	if !m.changed {
+	if !changed {
 		return nil
 	}
-	t.usage = append(t.usage, usagePut{d.day.Month(), key, t.arena.keep(value)})
+	t.usage = append(t.usage, usagePut{d.Day.Month(), key, t.arena.keep(value)})
 	if stored == nil {
 		t.own.set(usageOpen, key, []byte{})
 	}
@@ -218,7 +128,7 @@ func (r *reader) UsageOf(_ context.Context, id workspace.ID, day usage.Day) (usa
 	if value == nil {
 		return usage.Record{}, core.NotFound("usage on "+day.String()+" of workspace", string(id))
 	}
-	rec, err := decodeDay(value, string(id), day)
+	rec, err := daypack.Decode(value, string(id), day)
 	if err != nil {
 		return usage.Record{}, errUsage(string(id), day, err)
 	}
@@ -247,7 +157,7 @@ func (r *reader) UsageOn(
 		left := p.Limit
 		for c := newCursor(b, prefix, after, ascending); c.key != nil; c.step() {
 			id := string(c.key[periodSize:])
-			rec, err := decodeDay(c.value, id, day)
+			rec, err := daypack.Decode(c.value, id, day)
 			if err != nil {
 				yield(usage.Record{}, errUsage(id, day, err))
 				return
@@ -336,11 +246,11 @@ func (t *txn) SealUsage(_ context.Context, seals ...usage.Seal) ([]bool, error) 
 		if value == nil || t.get(usageOpen, key) == nil {
 			continue
 		}
-		head, err := unpackDay(value)
+		rev, err := daypack.Rev(value)
 		if err != nil {
 			return nil, errUsage(seal.Workspace, seal.Day, err)
 		}
-		if done[i] = head.rev == seal.Rev; done[i] {
+		if done[i] = rev == seal.Rev; done[i] {
 			t.own.set(usageOpen, key, nil)
 		}
 	}

@@ -241,11 +241,10 @@ func meterPeriods(t *testing.T, s core.Store) {
 	}
 	clash := meterRecord("mr_2", 1)
 	clash.PeriodEnd, clash.Status = clash.PeriodEnd.Add(time.Hour), metering.Rejected
-	update(t, s, func(ctx context.Context, tx core.Tx) error {
-		err := tx.PutMeterRecord(ctx, first)
-		wantErr(t, "PutMeterRecord for a period of the same transaction", tx.PutMeterRecord(ctx, clash), core.ErrConflict)
-		return err
+	fails(t, s, "PutMeterRecord twice for a period", core.ErrConflict, func(ctx context.Context, tx core.Tx) error {
+		return firstOf(tx.PutMeterRecord(ctx, first), tx.PutMeterRecord(ctx, clash))
 	})
+	update(t, s, func(ctx context.Context, tx core.Tx) error { return tx.PutMeterRecord(ctx, first) })
 	fails(t, s, "PutMeterRecord for a period that is taken", core.ErrConflict, func(ctx context.Context, tx core.Tx) error {
 		return tx.PutMeterRecord(ctx, clash)
 	})

@@ -130,3 +130,43 @@ func (m *modeler) compare(ctx context.Context, tx core.ReadTx, want model) error
 	}
 	return nil
 }
+
+// noWriteSkew: two transactions that read what the other writes are not both
+// committed as if the other had not been, though they write different records.
+func noWriteSkew(t *testing.T, s core.Store) {
+	const rounds = 20
+	for round := range rounds {
+		names := []string{fmt.Sprintf("left %d", round), fmt.Sprintf("right %d", round)}
+		update(t, s, func(ctx context.Context, tx core.Tx) error {
+			return firstOf(tx.PutSetting(ctx, names[0], "on"), tx.PutSetting(ctx, names[1], "on"))
+		})
+		each(len(names), func(i int) { // each turns its own off while the other is on
+			err := s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
+				other, err := tx.Setting(ctx, names[1-i])
+				if err != nil || other != "on" {
+					return err
+				}
+				return tx.PutSetting(ctx, names[i], "off")
+			})
+			if err != nil {
+				t.Errorf("Update() = %v", err)
+			}
+		})
+		on := 0
+		view(t, s, func(ctx context.Context, tx core.ReadTx) error {
+			for _, name := range names {
+				value, err := tx.Setting(ctx, name)
+				if err != nil {
+					return err
+				}
+				if value == "on" {
+					on++
+				}
+			}
+			return nil
+		})
+		if on != 1 {
+			t.Fatalf("round %d: %d are on, want one", round, on)
+		}
+	}
+}

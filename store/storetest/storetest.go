@@ -51,6 +51,7 @@ func ofTransactions() []promise {
 		{"ClaimOnce", claimOnce},
 		{"ClaimsOfAScopeAreDropped", claimsAreDropped},
 		{"NoLostUpdate", noLostUpdate},
+		{"NoWriteSkew", noWriteSkew},
 		{"StaleRevisionIsErrConflict", staleRevision},
 		{"FailuresLeaveNeighboursAlone", neighbours},
 		{"SnapshotDoesNotMove", snapshotDoesNotMove},

@@ -113,33 +113,33 @@ func panicRollsBack(t *testing.T, s core.Store) {
 		}
 		nothingStored(t, s)
 	}()
-	_ = s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
+	err := s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
 		if err := writeEverything(ctx, tx); err != nil {
-			t.Error(err)
+			return err
 		}
 		panic(errOwn)
 	})
-	t.Error("Update returned, want the panic to go on")
+	t.Errorf("Update() = %v, want the panic to go on", err)
 }
 
 // goexitRollsBack: a test that fails inside a transaction ends its goroutine,
 // which must not be the store's last.
 func goexitRollsBack(t *testing.T, s core.Store) {
-	ended := make(chan bool)
+	ended := make(chan error)
 	go func() {
-		returned := false
+		var returned error
 		defer func() { ended <- returned }()
-		_ = s.Update(context.Background(), func(ctx context.Context, tx core.Tx) error {
+		err := s.Update(context.Background(), func(ctx context.Context, tx core.Tx) error {
 			if err := writeEverything(ctx, tx); err != nil {
-				t.Error(err)
+				return err
 			}
 			runtime.Goexit()
 			return nil
 		})
-		returned = true
+		returned = fmt.Errorf("Update returned %w", err)
 	}()
-	if <-ended {
-		t.Error("Update returned, want the goroutine to end")
+	if err := <-ended; err != nil {
+		t.Errorf("%v, want the goroutine to end", err)
 	}
 	nothingStored(t, s)
 }
@@ -194,6 +194,9 @@ func claimOnce(t *testing.T, s core.Store) {
 		mine := core.Claim{Digest: "d", Result: fmt.Sprint(i), At: epoch}
 		err := s.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
 			prior, fresh, err := tx.Claim(ctx, "deliveries", "one", mine)
+			if err != nil {
+				return err
+			}
 			results[i] = prior.Result
 			if fresh {
 				results[i] = mine.Result
@@ -355,8 +358,12 @@ func neighbours(t *testing.T, s core.Store) {
 func snapshotDoesNotMove(t *testing.T, s core.Store) {
 	putSubscriptions(t, s, "sub_1")
 	view(t, s, func(ctx context.Context, tx core.ReadTx) error {
+		_, err := tx.Subscription(ctx, "sub_1") // a snapshot is taken at the first look at the latest
+		if err != nil {
+			return err
+		}
 		putSubscriptions(t, s, "sub_2")
-		_, err := tx.Subscription(ctx, "sub_2")
+		_, err = tx.Subscription(ctx, "sub_2")
 		wantErr(t, "Subscription written after the snapshot", err, core.ErrNotFound)
 		if n := count(tx.Subscriptions(ctx, "", core.Page{})); n != 1 {
 			t.Errorf("the snapshot holds %d subscriptions, want 1", n)

@@ -171,8 +171,8 @@ func allFieldsReturn(t *testing.T, s core.Store) {
 
 // valuesAreCopies: neither what was put nor what was read is shared.
 func valuesAreCopies(t *testing.T, s core.Store) {
-	sub, entry, task := fullSubscription(), fullEntry(), aTask("task_1", "notify", epoch)
-	update(t, s, func(ctx context.Context, tx core.Tx) error {
+	update(t, s, func(ctx context.Context, tx core.Tx) error { // it may run again, so it spoils its own
+		sub, entry, task := fullSubscription(), fullEntry(), aTask("task_1", "notify", epoch)
 		if err := writeEverything(ctx, tx); err != nil {
 			return err
 		}

@@ -1,0 +1,113 @@
+package daypack
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"cloudsettle/core"
+	"cloudsettle/core/usage"
+)
+
+// Batch is the part of a batch of samples that goes into one stored value.
+type Batch struct {
+	Day       usage.Day
+	Workspace string
+	samples   []sample
+	at        []int // the positions of samples in the whole batch
+}
+
+// sample is a sample on its way into a stored day.
+type sample struct {
+	item, variant string
+	hour          int64 // since midnight UTC
+	quantity      string
+}
+
+// Split sorts a batch into the values it goes into, in the order of their days
+// and workspaces. A sample that cannot be a key (an hour that is not whole, an
+// empty or too long name, a NUL in one) is ErrInvalid.
+func Split(entries []usage.Entry) ([]Batch, error) {
+	packed, err := packEntries(entries)
+	if err != nil {
+		return nil, err
+	}
+	order := make([]int, len(entries))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		p, q := &packed[a], &packed[b]
+		return cmp.Or(
+			cmp.Compare(entries[a].Day, entries[b].Day),
+			strings.Compare(entries[a].Workspace, entries[b].Workspace),
+			compareSeries(p.item, p.variant, q.item, q.variant),
+			cmp.Compare(p.hour, q.hour),
+			cmp.Compare(a, b),
+		)
+	})
+	sorted := make([]sample, len(entries))
+	for i, at := range order {
+		sorted[i] = packed[at]
+	}
+	var days []Batch
+	for from := 0; from < len(order); {
+		first, to := &entries[order[from]], from
+		for to < len(order) && entries[order[to]].Day == first.Day &&
+			entries[order[to]].Workspace == first.Workspace {
+			to++
+		}
+		days = append(days, Batch{
+			Day: first.Day, Workspace: first.Workspace, samples: sorted[from:to], at: order[from:to],
+		})
+		from = to
+	}
+	return days, nil
+}
+
+// packEntries checks samples and packs their quantities.
+func packEntries(entries []usage.Entry) ([]sample, error) {
+	packed := make([]sample, len(entries))
+	var quantities []byte
+	for i := range entries {
+		e := &entries[i]
+		if err := checkSample(i, &e.Sample); err != nil {
+			return nil, err
+		}
+		packed[i] = sample{
+			item: e.Item, variant: e.Variant,
+			hour: e.Hour.Unix()/secondsPerHour - hoursPerDay*int64(e.Day),
+		}
+		quantities = AppendDecimal(quantities, e.Quantity)
+	}
+	rest := &reader{rest: string(quantities)}
+	for i := range packed {
+		packed[i].quantity = rest.quantity()
+	}
+	return packed, nil
+}
+
+func checkSample(at int, s *usage.Sample) error {
+	switch {
+	case s.Workspace == "" || s.Item == "":
+		return core.Invalid("invalid_sample", "sample %d: the workspace or the item is empty", at)
+	case !isName(s.Workspace) || !isName(s.Item) || !isName(s.Variant):
+		return core.Invalid("invalid_sample", "sample %d: a name is too long or holds a NUL", at)
+	case !s.Hour.Equal(s.Hour.Truncate(time.Hour)):
+		return core.Invalid("invalid_sample", "sample %d: %s is not the beginning of an hour", at, s.Hour)
+	}
+	return nil
+}
+
+// maxName bounds names in bytes: a workspace with its day must be a key in
+// every store.
+const maxName = 2044
+
+// isName reports whether s can be part of a key.
+func isName(s string) bool { return len(s) <= maxName && strings.IndexByte(s, 0) < 0 }
+
+// compareSeries orders by item, then by variant.
+func compareSeries(item, variant, otherItem, otherVariant string) int {
+	return cmp.Or(strings.Compare(item, otherItem), strings.Compare(variant, otherVariant))
+}
