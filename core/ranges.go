@@ -96,6 +96,7 @@ func (x *settling) with(job settleJob) (Task, error) {
 
 // settleDay bills the range of a day, or all of it.
 func (x *settling) settleDay(ctx context.Context, day usage.Day) error {
+	ctx = InBackground(ctx)
 	r := dayRange{day, x.job.After, x.job.Upto}
 	return x.rated(ctx, r, SettleOptions{Early: x.job.Early && x.Dev}, func(c chunk) error {
 		made, waits, err := x.commitBills(ctx, c.batch, x.note)

@@ -24,9 +24,10 @@ const (
 	// settleChunk is how many workspaces are rated on one snapshot and share a
 	// transaction, which takes some tens of milliseconds.
 	settleChunk = 1024
-	// settleStep is how many share one while callbacks come in: each waits for
-	// one transaction, so that is as short as a commit to disk.
-	settleStep = 128
+	// settleStep is how many do while callbacks come in: each waits for one
+	// transaction, so that is about as short as a commit to disk, and for a
+	// processor, so that is handed over more often.
+	settleStep = 32
 	// settleAhead is how many chunks are rated before they can be committed.
 	settleAhead = 2
 )
@@ -83,6 +84,7 @@ func (o *DayOutcome) wait(w ...Wait) {
 // Beside an error it returns what was made before it.
 func (s *Service) SettleDay(ctx context.Context, day usage.Day, o SettleOptions) (DayOutcome, error) {
 	var out DayOutcome
+	ctx = InBackground(ctx)
 	err := s.rated(ctx, dayRange{day: day}, o, func(c chunk) error {
 		made, waits, err := s.commitBills(ctx, c.batch, nil)
 		out.Bills += made
@@ -158,10 +160,14 @@ func (s *Service) rateRange(ctx context.Context, r dayRange, o SettleOptions, ch
 // prepare rates the next chunk of a range on a snapshot. It reports whether
 // there may be more.
 func (s *Service) prepare(ctx context.Context, r dayRange, o SettleOptions, t *tariffs) (c chunk, more bool) {
+	size := settleChunk
+	if s.traffic.flows() {
+		size = settleStep
+	}
 	c.err = s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
 		p := preparation{Service: s, tx: tx, tariffs: t, day: r.day, early: o.Early}
 		n := 0
-		for u, err := range tx.UnbilledOn(ctx, r.day, Page{After: r.after, Limit: settleChunk}) {
+		for u, err := range tx.UnbilledOn(ctx, r.day, Page{After: r.after, Limit: size}) {
 			if err != nil {
 				return err
 			}
@@ -180,7 +186,7 @@ func (s *Service) prepare(ctx context.Context, r dayRange, o SettleOptions, t *t
 				c.batch = append(c.batch, b)
 			}
 		}
-		more = n == settleChunk
+		more = n == size
 		return nil
 	})
 	return c, more

@@ -35,7 +35,7 @@ func backoff(n int) time.Duration {
 func (s *Service) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	every := func(d time.Duration, do func(context.Context) error) {
-		wg.Go(func() { s.loop(ctx, d, do) })
+		wg.Go(func() { s.loop(InBackground(ctx), d, do) })
 	}
 	every(taskPoll, s.RunTasks)
 	every(rejectFlush, s.FlushRejections)

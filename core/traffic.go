@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
@@ -26,3 +27,15 @@ func (t *traffic) flows() bool {
 	last := t.last.Load()
 	return last > 0 && time.Since(t.began)-time.Duration(last) < trafficMemory
 }
+
+// backgroundKey marks a context as InBackground does.
+type backgroundKey struct{}
+
+// InBackground marks the transactions of ctx as ones that nobody waits for. A
+// store that runs one transaction at a time lets others go between them.
+func InBackground(ctx context.Context) context.Context {
+	return context.WithValue(ctx, backgroundKey{}, true)
+}
+
+// IsBackground reports whether ctx was marked by InBackground.
+func IsBackground(ctx context.Context) bool { return ctx.Value(backgroundKey{}) != nil }

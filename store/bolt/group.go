@@ -69,13 +69,22 @@ func errContext(ctx context.Context) error {
 	return fmt.Errorf("bolt: nothing was written: %w: %w", core.ErrUnavailable, context.Cause(ctx))
 }
 
-// queue holds the calls that wait for the writer.
+// queue holds the calls that wait for the writer. Those that nobody waits for
+// have a lane of their own: the writer takes from both in turn, so that whoever
+// waits does so for one of them at most, and they come to their turn as well.
 type queue struct {
 	mu     sync.Mutex
 	filled sync.Cond // calls came, or the queue was closed
-	calls  []*call
+	lanes  [2][]*call
+	turn   int   // the lane that is next if both have calls
 	closed error // why no more calls are taken
 }
+
+// The lanes of a queue.
+const (
+	awaited = iota
+	background
+)
 
 func newQueue() *queue {
 	q := &queue{}
@@ -85,34 +94,41 @@ func newQueue() *queue {
 
 // add hands a call to the writer.
 func (q *queue) add(c *call) error {
+	lane := awaited
+	if core.IsBackground(c.ctx) {
+		lane = background
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.closed != nil:
 		return q.closed
-	case len(q.calls) >= maxWaiting:
+	case len(q.lanes[lane]) >= maxWaiting:
 		return fmt.Errorf("bolt: %d calls are waiting: %w", maxWaiting, core.ErrUnavailable)
 	}
-	q.calls = append(q.calls, c)
-	if len(q.calls) == 1 {
-		q.filled.Signal()
-	}
+	q.lanes[lane] = append(q.lanes[lane], c)
+	q.filled.Signal()
 	return nil
 }
 
-// take waits for calls and appends up to maxGroup of them to dst. It adds none
-// when the queue is closed and empty.
+// take waits for calls and appends up to maxGroup of one lane to dst. It adds
+// none when the queue is closed and empty.
 func (q *queue) take(dst []*call) []*call {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.calls) == 0 && q.closed == nil {
+	for len(q.lanes[awaited])+len(q.lanes[background]) == 0 && q.closed == nil {
 		q.filled.Wait()
 	}
-	n := min(len(q.calls), maxGroup)
-	dst = append(dst, q.calls[:n]...)
-	rest := copy(q.calls, q.calls[n:])
-	clear(q.calls[rest:])
-	q.calls = q.calls[:rest]
+	if len(q.lanes[q.turn]) == 0 {
+		q.turn = 1 - q.turn
+	}
+	calls := q.lanes[q.turn]
+	n := min(len(calls), maxGroup)
+	dst = append(dst, calls[:n]...)
+	rest := copy(calls, calls[n:])
+	clear(calls[rest:])
+	q.lanes[q.turn] = calls[:rest]
+	q.turn = 1 - q.turn
 	return dst
 }
 

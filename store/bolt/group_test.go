@@ -64,7 +64,7 @@ func (h *held) queueUp(ctx context.Context, fns ...func(context.Context, core.Tx
 func (h *held) waiting() int {
 	h.queue.mu.Lock()
 	defer h.queue.mu.Unlock()
-	return len(h.queue.calls)
+	return len(h.queue.lanes[awaited])
 }
 
 // put returns a transaction that stores a setting.
@@ -246,5 +246,30 @@ func TestFailedGroupAnswersAll(t *testing.T) {
 	}
 	if err := h.Update(t.Context(), put("b")); err != nil {
 		t.Errorf("Update() afterwards = %v, want nil", err)
+	}
+}
+
+// TestLanesTakeTurns: whoever is waited for goes between those that nobody
+// waits for, and neither lane keeps the other from its turn.
+func TestLanesTakeTurns(t *testing.T) {
+	t.Parallel()
+	q := newQueue()
+	add := func(ctx context.Context, n int) {
+		for range n {
+			if err := q.add(&call{ctx: ctx}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add(core.InBackground(t.Context()), maxGroup+1)
+	add(t.Context(), 2*maxGroup)
+	for i, want := range []struct {
+		background bool
+		n          int
+	}{{false, maxGroup}, {true, maxGroup}, {false, maxGroup}, {true, 1}} {
+		group := q.take(nil)
+		if len(group) != want.n || core.IsBackground(group[0].ctx) != want.background {
+			t.Errorf("group %d: %d calls, background %t, want %+v", i, len(group), core.IsBackground(group[0].ctx), want)
+		}
 	}
 }

@@ -25,6 +25,10 @@ import (
 // monthKey names the bucket of a month; names sort as months do.
 func monthKey(m usage.Month) []byte { return appendPeriod(nil, m) }
 
+// bulkUsage is how many samples make a batch that others do not wait behind: so
+// many take about as long as a commit.
+const bulkUsage = 1000
+
 // AppendUsage implements core.Store. A batch with a sample that cannot be a
 // key (an hour that is not whole, an empty name, a NUL in one) is ErrInvalid
 // and nothing of it is stored.
@@ -32,6 +36,9 @@ func (s *Store) AppendUsage(ctx context.Context, entries []usage.Entry) ([]usage
 	days, err := daypack.Split(entries)
 	if err != nil {
 		return nil, err
+	}
+	if len(entries) > bulkUsage {
+		ctx = core.InBackground(ctx)
 	}
 	verdicts := make([]usage.Verdict, len(entries))
 	err = s.write(ctx, func(t *txn) error {
