@@ -144,7 +144,7 @@ func TestADeadReplicaCostsNothing(t *testing.T) {
 // reports how many ranges the first one left, and whether it was done.
 func dieAfter(t *testing.T, after int, asked bool) (left int, done bool) {
 	t.Helper()
-	x, days := newShared(t)
+	x, days := newSharedDays(t, 1)
 	settle := func(s *core.Service, ctx context.Context) error {
 		return errors.Join(s.SettleDue(ctx), s.RunSettlements(ctx))
 	}
@@ -182,7 +182,7 @@ func dieAfter(t *testing.T, after int, asked bool) (left int, done bool) {
 func TestATakenOverSettlerStops(t *testing.T) {
 	t.Parallel()
 	for after, late := 1, true; late; after++ {
-		x, days := newShared(t)
+		x, days := newSharedDays(t, 1)
 		run, err := x.StartRun(t.Context(), core.Request{}, core.RunDaily, days[0].String(), false)
 		must(t, err)
 		late = false
@@ -205,7 +205,7 @@ func TestATakenOverSettlerStops(t *testing.T) {
 // TestADayCountsWhatWaits: what waits in any range is in the run, once.
 func TestADayCountsWhatWaits(t *testing.T) {
 	t.Parallel()
-	x, days := newShared(t)
+	x, days := newSharedDays(t, 1)
 	for range 3 * rangeSize {
 		x.useOn(days[0], x.workspace("c1"), "logs", "14d", 1, "1000") // nobody pays
 	}
@@ -406,4 +406,23 @@ func TestReplicasCloseAMonthOnce(t *testing.T) {
 		t.Errorf("%d monthly bills, days %v are open", n, open)
 	}
 	x.sound()
+}
+
+// TestSettledDayLeavesNoLease: only a day with open usage has one, so there are
+// not more and more.
+func TestSettledDayLeavesNoLease(t *testing.T) {
+	t.Parallel()
+	x, days := newSharedDays(t, 2)
+	x.useOn(days[1], x.workspace("c1"), "logs", "14d", 1, "1000") // nobody pays
+	must(t, x.SettleDue(t.Context()))
+	must(t, x.store.View(t.Context(), func(ctx context.Context, tx core.ReadTx) error {
+		for i, day := range days {
+			l, err := tx.Lease(ctx, "settle/"+day.String())
+			must(t, err)
+			if left := l.Holder != ""; left != (i == 1) {
+				t.Errorf("%s: lease %+v, left %t", day, l, left)
+			}
+		}
+		return nil
+	}))
 }

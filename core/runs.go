@@ -187,8 +187,27 @@ func (s *Service) SettleDue(ctx context.Context) error {
 		if going, err := s.helpDay(ctx, d.day); err != nil || going {
 			return err // later days may depend on it
 		}
+		if err := s.leaveDay(ctx, d); err != nil {
+			return err
+		}
 	}
 	return s.closeDue(ctx)
+}
+
+// leaveDay frees the name of a day that is settled whole: it is not looked at
+// again.
+func (s *Service) leaveDay(ctx context.Context, d openDay) error {
+	if !d.free {
+		return nil
+	}
+	open, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) {
+		return collect(tx.UsageDays(ctx, d.day, d.day+1))
+	})
+	if err != nil || len(open) > 0 {
+		return err
+	}
+	_, err = s.acquire(ctx, s.settlingDay(d.day), 0)
+	return err
 }
 
 // openDay is a day with open usage that is over somewhere.

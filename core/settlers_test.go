@@ -30,6 +30,11 @@ const (
 // has usage that came late for the first one. It returns the days.
 func newShared(t *testing.T) (*till, []usage.Day) {
 	t.Helper()
+	return newSharedDays(t, sharedDays)
+}
+
+func newSharedDays(t *testing.T, count int) (*till, []usage.Day) {
+	t.Helper()
 	x := newTill(t)
 	sub := x.buy(x.cloud, "s-1", "b-1")
 	x.claim(sub, x.acc)
@@ -53,7 +58,7 @@ func newShared(t *testing.T) (*till, []usage.Day) {
 	}
 	x.close()
 	var days []usage.Day
-	for n := range sharedDays {
+	for n := range count {
 		day := x.day + usage.Day(n) + 1
 		days = append(days, day)
 		for i, ws := range spaces {
