@@ -426,3 +426,35 @@ func TestSettledDayLeavesNoLease(t *testing.T) {
 		return nil
 	}))
 }
+
+// TestLostRangeMakesNoBills: a replica whose range was taken over after any of
+// its transactions makes no bill of it, for nobody would count it.
+func TestLostRangeMakesNoBills(t *testing.T) {
+	t.Parallel()
+	for _, after := range []int{2, 3, 5, 9} {
+		x, days := newSharedDays(t, 1)
+		_, err := x.StartRun(t.Context(), core.Request{}, core.RunDaily, days[0].String(), false)
+		must(t, err)
+		bills := func() int {
+			list, err := x.DailyBillsOn(t.Context(), days[0], core.Page{Limit: sharedWorkspaces})
+			must(t, err)
+			return len(list.Items)
+		}
+		made := -1
+		a := x.replica("a", func(c *core.Config) {
+			c.Store = &between{Store: x.store, after: after, do: func() {
+				x.clock.Add(2 * time.Minute)
+				must(t, x.store.Update(t.Context(), func(ctx context.Context, tx core.Tx) error {
+					now := x.Now()
+					_, err := tx.LeaseTasks(ctx, "settle", core.Lease{Holder: "c", From: now, Until: now.Add(time.Hour)}, 100)
+					return err
+				}))
+				made = bills()
+			}}
+		})
+		must(t, a.RunSettlements(t.Context()))
+		if got := bills(); got != made {
+			t.Errorf("taken over after %d: %d bills, want the %d that were made before", after, got, made)
+		}
+	}
+}
