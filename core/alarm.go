@@ -114,14 +114,15 @@ func (s *Service) WatchMeters(ctx context.Context) error {
 	if err != nil || !due && len(news) == 0 {
 		return err
 	}
-	told, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) ([]alert, error) {
-		return s.tellOperators(ctx, tx, news)
-	})
-	if err != nil {
+	return s.solely(ctx, duty{name: "alarms", again: alarmEvery}, func(ctx context.Context) error {
+		told, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) ([]alert, error) {
+			return s.tellOperators(ctx, tx, news)
+		})
+		if err == nil {
+			s.logTroubles(news, told)
+		}
 		return err
-	}
-	s.logTroubles(news, told)
-	return nil
+	})
 }
 
 // gaugeRecords counts records for Gauges.
@@ -178,7 +179,7 @@ func (a *alert) key() string { return string(a.Record) + "/" + string(a.Trouble)
 // tellOperators claims news and promises mails about what is new of it and
 // about what ended. The claims and the mails commit together.
 func (s *Service) tellOperators(ctx context.Context, tx Tx, news []alert) ([]alert, error) {
-	now := s.Now()
+	now, lease := s.Now(), s.newLease(taskLease)
 	var out []alert
 	for _, a := range news {
 		_, fresh, err := tx.Claim(ctx, scopeAlarm+string(a.Listing), a.key(), Claim{At: now})
@@ -189,7 +190,7 @@ func (s *Service) tellOperators(ctx context.Context, tx Tx, news []alert) ([]ale
 			out = append(out, a)
 		}
 	}
-	tasks, err := tx.LeaseTasks(ctx, taskAlarm, now, now.Add(taskLease), alarmAtMost)
+	tasks, err := tx.LeaseTasks(ctx, taskAlarm, lease, alarmAtMost)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func (s *Service) tellOperators(ctx context.Context, tx Tx, news []alert) ([]ale
 			return nil, err
 		}
 		out = append(out, ended...)
-		if err := tx.DeleteTask(ctx, t.ID); err != nil {
+		if _, err := tx.FinishTask(ctx, t); err != nil {
 			return nil, err
 		}
 	}

@@ -41,7 +41,7 @@ func (s *Service) settleFinal(ctx context.Context, t Task) error {
 		if err != nil {
 			return err
 		}
-		if _, _, err := s.commitBills(ctx, batch); err != nil {
+		if _, _, err := s.commitBills(ctx, batch, nil); err != nil {
 			return err
 		}
 	}

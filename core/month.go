@@ -34,9 +34,14 @@ const (
 // Closing a month again makes no bill for an account that has one for it, or
 // for a later month.
 func (s *Service) CloseMonth(ctx context.Context, m usage.Month) (int, error) {
+	return s.closeMonth(ctx, m, nil)
+}
+
+// closeMonth is CloseMonth, noting its bills in the transactions that make them.
+func (s *Service) closeMonth(ctx context.Context, m usage.Month, note noter) (int, error) {
 	made := 0
 	err := s.prepareMonth(ctx, m, func(bills []settlement.MonthlyBill) error {
-		n, err := s.issue(ctx, bills)
+		n, err := s.issue(ctx, bills, note.after(made))
 		made += n
 		return err
 	})
@@ -87,7 +92,7 @@ func bookKey(h ledger.Head) string { return h.Owner + "/" + string(h.Currency) }
 
 // issue stores bills that were prepared. One that was made meanwhile, for this
 // or a later month, is left as it is: it covers what these would.
-func (s *Service) issue(ctx context.Context, bills []settlement.MonthlyBill) (int, error) {
+func (s *Service) issue(ctx context.Context, bills []settlement.MonthlyBill, note noter) (int, error) {
 	return InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (int, error) {
 		made := 0
 		books := statements{Service: s, tx: tx}
@@ -110,7 +115,7 @@ func (s *Service) issue(ctx context.Context, bills []settlement.MonthlyBill) (in
 			}
 			made++
 		}
-		return made, nil
+		return made, note.do(ctx, tx, made)
 	})
 }
 
@@ -118,9 +123,13 @@ func (s *Service) issue(ctx context.Context, bills []settlement.MonthlyBill) (in
 // not closed yet.
 func (s *Service) closeDue(ctx context.Context) error {
 	months, err := InView(ctx, s.Store, s.monthsDue)
-	if err != nil {
+	if err != nil || len(months) == 0 {
 		return err
 	}
+	return s.solely(ctx, duty{name: "close"}, func(ctx context.Context) error { return s.closeMonths(ctx, months) })
+}
+
+func (s *Service) closeMonths(ctx context.Context, months []usage.Month) error {
 	for _, m := range months {
 		made, err := s.CloseMonth(ctx, m)
 		if err != nil {

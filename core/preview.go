@@ -58,7 +58,7 @@ func (s *Service) previewDay(ctx context.Context, day usage.Day, o SettleOptions
 	var out Preview
 	var waits DayOutcome
 	t := s.newTill()
-	err := s.rated(ctx, day, o, func(c chunk) error {
+	err := s.rated(ctx, dayRange{day: day}, o, func(c chunk) error {
 		waits.wait(c.waits...)
 		bills, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]settlement.DailyBill, error) {
 			return t.payAll(ctx, tx, c.batch)

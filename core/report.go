@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,8 +30,9 @@ func (s *Service) Flush(ctx context.Context) error {
 }
 
 // ReportPending reports the records that are due, the earliest deadline first;
-// listings do not wait for each other. Each record is marked before it is
-// sent, so that a crash leaves a record that is known to be unknown.
+// listings do not wait for each other, and one replica at a time calls for a
+// listing. Each record is marked before it is sent, so that a crash leaves a
+// record that is known to be unknown.
 func (s *Service) ReportPending(ctx context.Context) error {
 	pending, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]metering.Record, error) {
 		return collect(tx.MeterPending(ctx))
@@ -47,11 +49,12 @@ func (s *Service) ReportPending(ctx context.Context) error {
 	var errs []error
 	for listing, records := range byListing {
 		m := s.markets[listing].Meter
-		if m == nil {
+		if m == nil || !slices.ContainsFunc(records, func(r metering.Record) bool { return s.touches(m, &r) }) {
 			continue
 		}
 		wg.Go(func() {
-			if err := s.report(ctx, m, records); err != nil {
+			d := reporting(listing, m.Terms())
+			if err := s.solely(ctx, d, func(ctx context.Context) error { return s.report(ctx, m, d, records) }); err != nil {
 				mu.Lock()
 				errs = append(errs, fmt.Errorf("report %s: %w", listing, err))
 				mu.Unlock()
@@ -62,8 +65,32 @@ func (s *Service) ReportPending(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// reporting is the duty to call for a listing. Whoever takes it over waits as
+// long as the marketplace wants between calls, and between records of one
+// subscription: it does not know what was sent last.
+func reporting(l marketplace.ListingID, terms MeterTerms) duty {
+	d := duty{name: "report/" + string(l), apart: between(terms)}
+	if terms.SameSubscription {
+		d.apart = max(d.apart, terms.Apart)
+	}
+	return d
+}
+
+// between is the time between two calls, so that there are not too many.
+func between(terms MeterTerms) time.Duration {
+	if terms.Rate <= 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / terms.Rate)
+}
+
+// touches reports whether there may be something to do about a record now.
+func (s *Service) touches(m Meter, r *metering.Record) bool {
+	return r.Status == metering.Sending || sendable(m, *r, s.Now())
+}
+
 // report sends the records of one listing that are due, in batches.
-func (s *Service) report(ctx context.Context, m Meter, records []metering.Record) error {
+func (s *Service) report(ctx context.Context, m Meter, d duty, records []metering.Record) error {
 	terms := m.Terms()
 	due, err := s.dueRecords(ctx, m, records)
 	if err != nil {
@@ -73,11 +100,11 @@ func (s *Service) report(ctx context.Context, m Meter, records []metering.Record
 	defer cancel()
 	for len(due) > 0 && pass.Err() == nil {
 		n := min(len(due), terms.Batch)
-		if err := s.reportBatch(ctx, m, due[:n]); err != nil {
+		if err := s.reportBatch(ctx, m, d, due[:n]); err != nil {
 			return err
 		}
-		if due = due[n:]; len(due) > 0 && terms.Rate > 0 {
-			pause(pass, time.Duration(float64(time.Second)/terms.Rate))
+		if due = due[n:]; len(due) > 0 {
+			pause(pass, between(terms))
 		}
 	}
 	return ctx.Err()
@@ -102,8 +129,9 @@ func (s *Service) dueRecords(ctx context.Context, m Meter, records []metering.Re
 }
 
 // sentLog remembers when a record of each subscription was last sent, for
-// marketplaces that want them apart. It is forgotten with the process: then
-// the marketplace says itself that it was too soon.
+// marketplaces that want them apart. Another replica waits before it begins,
+// see reporting. It is forgotten with the process: where that begins anew at
+// once, the marketplace says itself that it was too soon.
 type sentLog struct {
 	mu   sync.Mutex
 	last map[marketplace.SubscriptionID]time.Time
@@ -175,8 +203,11 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (s *Service) reportBatch(ctx context.Context, m Meter, batch []metering.Record) error {
+func (s *Service) reportBatch(ctx context.Context, m Meter, d duty, batch []metering.Record) error {
 	sent, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) ([]metering.Record, error) {
+		if err := s.stillMine(ctx, tx, d); err != nil {
+			return nil, err
+		}
 		return s.markSending(ctx, tx, batch)
 	})
 	if err != nil || len(sent) == 0 {

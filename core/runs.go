@@ -18,20 +18,19 @@ const (
 	RunMonthly = "monthly"
 )
 
+// The states of a settlement run.
+const (
+	runRunning = "running"
+	runDone    = "done"
+)
+
 // When periods are closed by themselves.
 const (
 	taskSettle  = "settle"
-	settleLease = 10 * time.Minute // a run that is still going is safe to run beside
 	settleEvery = time.Minute
 	settleAgain = 10 * time.Minute // how soon a day with waiting usage is looked at again
 	settleOld   = 24 * time.Hour   // likewise for days that are long over
 )
-
-// settleJob is the payload of a task that runs a settlement.
-type settleJob struct {
-	Run   string `json:"run"`
-	Early bool   `json:"early,omitempty"`
-}
 
 // StartRun promises to settle a day ("2026-11-20") or to close a month
 // ("2026-11"). The run is done in the background; see SettlementRun.
@@ -39,7 +38,7 @@ func (s *Service) StartRun(ctx context.Context, r Request, kind, period string, 
 	if err := s.checkPeriod(kind, period, early); err != nil {
 		return SettlementRun{}, err
 	}
-	run := SettlementRun{ID: s.NewID("run"), Kind: kind, Period: period, Status: "running", StartedAt: s.Now()}
+	run := SettlementRun{ID: s.NewID("run"), Kind: kind, Period: period, Status: runRunning, StartedAt: s.Now()}
 	load := func(ctx context.Context, tx ReadTx, id string) (SettlementRun, error) {
 		return tx.SettlementRun(ctx, id)
 	}
@@ -84,10 +83,12 @@ func (s *Service) checkPeriod(kind, period string, early bool) error {
 }
 
 // begun reports whether a day has begun at any site.
-func (s *Service) begun(day usage.Day) bool {
+func (s *Service) begun(day usage.Day) bool { return s.begunAt(day, s.Now()) }
+
+func (s *Service) begunAt(day usage.Day, at time.Time) bool {
 	return slices.ContainsFunc(s.Sites, func(site workspace.Site) bool {
 		from, _ := day.Bounds(site.Zone)
-		return !s.Now().Before(from)
+		return !at.Before(from)
 	})
 }
 
@@ -106,100 +107,183 @@ func (s *Service) SettlementRuns(ctx context.Context, p Page) (List[SettlementRu
 	})
 }
 
-// RunSettlements works on promised runs: one, if any is due. Run does this by
-// itself.
+// RunSettlements works on promised runs, and on ranges of large ones, until no
+// other is free; replicas do so side by side. Run does this by itself.
 func (s *Service) RunSettlements(ctx context.Context) error {
-	if due, err := s.taskDue(ctx, taskSettle); err != nil || !due {
-		return err
-	}
-	now := s.Now()
-	tasks, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) ([]Task, error) {
-		return tx.LeaseTasks(ctx, taskSettle, now, now.Add(settleLease), 1)
-	})
-	if err != nil {
-		return err
-	}
-	for _, t := range tasks {
-		if err := s.work(ctx, t, settleLease, s.settleTask); err != nil {
+	for ctx.Err() == nil {
+		tasks, err := s.leaseTasks(ctx, taskSettle, settleLease, 1)
+		if err != nil || len(tasks) == 0 {
 			return err
 		}
+		for _, t := range tasks {
+			if err := s.settleTask(ctx, t); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
+	return ctx.Err()
 }
 
-// settleTask does one run and records how it ended. A run that fails is tried
-// again: it goes on where it stopped.
+// settleTask does one run, or a range of one. One that fails is tried again: it
+// goes on where it stopped.
 func (s *Service) settleTask(ctx context.Context, t Task) error {
-	var job settleJob
-	if err := json.Unmarshal(t.Payload, &job); err != nil {
-		return err
+	x := settling{Service: s, task: t}
+	if err := json.Unmarshal(t.Payload, &x.job); err != nil {
+		return s.putBack(ctx, t, err)
 	}
-	run, err := s.SettlementRun(ctx, job.Run)
-	if err != nil {
-		return err
+	within, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	cut, err := x.do(within)
+	if err != nil && !errors.Is(err, errTakenOver) {
+		err = x.fail(ctx, err)
+	} else if err == nil && !cut {
+		err = x.finish(ctx)
 	}
-	done, err := s.doRun(ctx, run, job.Early)
-	run.Bills, run.Waiting, run.Waits = done.Bills, done.Waiting, done.Waits
-	run.Status, run.Error, run.FinishedAt = "done", "", s.Now()
-	if err != nil {
-		run.Status, run.Error, run.FinishedAt = "running", errorClass(err), time.Time{}
-		s.Log.Error("settlement", "run", run.ID, "period", run.Period, "error", err)
-	}
-	put := s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
-		return tx.PutSettlementRun(ctx, run)
-	})
-	if err == nil {
-		err = put
+	if errors.Is(err, errTakenOver) {
+		s.Log.Warn("settlement taken over by another replica", "task", t.ID)
+		return nil
 	}
 	return err
 }
 
-func (s *Service) doRun(ctx context.Context, run SettlementRun, early bool) (DayOutcome, error) {
+// do settles what the task is about. It reports whether it was cut instead.
+func (x *settling) do(ctx context.Context) (cut bool, err error) {
+	run, err := x.SettlementRun(ctx, x.job.Run)
+	if err != nil {
+		return false, err
+	}
 	if run.Kind == RunMonthly {
 		m, err := usage.ParseMonth(run.Period)
 		if err != nil {
-			return DayOutcome{}, err
+			return false, err
 		}
-		made, err := s.CloseMonth(ctx, m)
-		return DayOutcome{Bills: made}, err
+		return false, x.closeMonth(ctx, m)
 	}
 	day, err := usage.ParseDay(run.Period)
 	if err != nil {
-		return DayOutcome{}, err
+		return false, err
 	}
-	return s.SettleDay(ctx, day, SettleOptions{Early: early && s.Dev})
+	if cut, err := x.cut(ctx, day); cut || err != nil {
+		return cut, err
+	}
+	return false, x.settleDay(ctx, day)
 }
 
 // SettleDue settles, oldest first, the days that are over, and then closes the
 // months whose day has come. What is due is state in the store: after any
-// downtime it catches up. Run does this by itself; only one may run at a time.
+// downtime it catches up. Run does this by itself. A day that another replica
+// is at, or looked at lately, is left to it; a large one is shared.
 func (s *Service) SettleDue(ctx context.Context) error {
-	now := s.Now()
-	today := usage.DayOf(now, time.UTC)
-	days, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) {
-		return collect(tx.UsageDays(ctx, 0, today+1))
-	})
+	days, err := s.openDays(ctx)
 	if err != nil {
 		return err
 	}
-	for _, day := range days {
-		again := settleAgain
-		if day < today-2*lateDays { // nothing is reported for it any more
-			again = settleOld
+	for _, d := range days {
+		if d.free {
+			if err := s.solely(ctx, s.settlingDay(d.day), func(ctx context.Context) error { return s.settleOpen(ctx, d.day) }); err != nil {
+				return err
+			}
 		}
-		if now.Before(s.lookedAt[day].Add(again)) {
-			continue
+		if going, err := s.helpDay(ctx, d.day); err != nil || going {
+			return err // later days may depend on it
 		}
-		out, err := s.SettleDay(ctx, day, SettleOptions{})
-		if err != nil {
+		if err := s.leaveDay(ctx, d); err != nil {
 			return err
 		}
-		if out.Bills > 0 || out.Waiting > 0 {
-			s.Log.Info("settled", "day", day.String(), "bills", out.Bills, "waiting", out.Waiting, "waits", out.Waits)
-		}
-		s.lookedAt[day] = now
 	}
 	return s.closeDue(ctx)
+}
+
+// leaveDay frees the name of a day that is settled whole: it is not looked at
+// again.
+func (s *Service) leaveDay(ctx context.Context, d openDay) error {
+	if !d.free {
+		return nil
+	}
+	open, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) {
+		return collect(tx.UsageDays(ctx, d.day, d.day+1))
+	})
+	if err != nil || len(open) > 0 {
+		return err
+	}
+	_, err = s.acquire(ctx, s.settlingDay(d.day), 0)
+	return err
+}
+
+// openDay is a day with open usage that is over somewhere.
+type openDay struct {
+	day  usage.Day
+	free bool // nobody is at it or looked at it lately
+}
+
+func (s *Service) openDays(ctx context.Context) ([]openDay, error) {
+	now := s.Now()
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]openDay, error) {
+		days, err := collect(tx.UsageDays(ctx, 0, usage.DayOf(now, time.UTC)+1))
+		if err != nil {
+			return nil, err
+		}
+		var out []openDay
+		for _, day := range days {
+			if !s.begunAt(day+1, now.Add(-settleGrace)) {
+				continue
+			}
+			l, err := tx.Lease(ctx, s.settlingDay(day).name)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, openDay{day, !now.Before(l.Until)})
+		}
+		return out, nil
+	})
+}
+
+// settlingDay is the duty to settle a day.
+func (s *Service) settlingDay(day usage.Day) duty {
+	d := duty{name: "settle/" + day.String(), again: settleAgain}
+	if day < usage.DayOf(s.Now(), time.UTC)-2*lateDays { // nothing is reported for it any more
+		d.again = settleOld
+	}
+	return d
+}
+
+// settleOpen settles a day, or cuts a large one into ranges that replicas share.
+func (s *Service) settleOpen(ctx context.Context, day usage.Day) error {
+	ends, err := s.ranges(ctx, day)
+	if err != nil {
+		return err
+	}
+	if len(ends) > 0 {
+		return s.startDay(ctx, day, ends)
+	}
+	out, err := s.SettleDay(ctx, day, SettleOptions{})
+	if err == nil && (out.Bills > 0 || out.Waiting > 0) {
+		s.Log.Info("settled", "day", day.String(), "bills", out.Bills, "waiting", out.Waiting, "waits", out.Waits)
+	}
+	return err
+}
+
+// helpDay works on the ranges of a day that was cut, if any are free. It
+// reports whether others are still at it.
+func (s *Service) helpDay(ctx context.Context, day usage.Day) (going bool, err error) {
+	going, err = s.dayGoing(ctx, day)
+	if err != nil || !going {
+		return going, err
+	}
+	if err := s.RunSettlements(ctx); err != nil {
+		return true, err
+	}
+	return s.dayGoing(ctx, day)
+}
+
+func (s *Service) dayGoing(ctx context.Context, day usage.Day) (bool, error) {
+	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (bool, error) {
+		run, err := tx.SettlementRun(ctx, dayRun(day))
+		if errors.Is(err, ErrNotFound) {
+			return false, nil
+		}
+		return run.Status == runRunning, err
+	})
 }
 
 // BillFilter narrows a list of daily bills.

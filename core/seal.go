@@ -24,14 +24,8 @@ const (
 // sealDue makes the records of everything that is due.
 func (s *Service) sealDue(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if due, err := s.taskDue(ctx, taskSeal); err != nil || !due {
-			return err
-		}
-		now := s.Now()
-		tasks, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) ([]Task, error) {
-			return tx.LeaseTasks(ctx, taskSeal, now, now.Add(taskLease), sealBatch)
-		})
-		if err != nil {
+		tasks, err := s.leaseTasks(ctx, taskSeal, taskLease, sealBatch)
+		if err != nil || len(tasks) == 0 {
 			return err
 		}
 		if err := s.sealTasks(ctx, tasks); err == nil {
@@ -49,22 +43,26 @@ func (s *Service) sealDue(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// sealTasks does tasks and removes them in one transaction: a charge that
-// comes meanwhile promises sealing anew, and that promise must stay.
+// sealTasks does tasks and removes them in one transaction. A charge that came
+// meanwhile promised sealing anew: that one is not ours, and stays.
 func (s *Service) sealTasks(ctx context.Context, tasks []Task) error {
 	return s.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		for _, t := range tasks {
-			again, err := s.seal(ctx, tx, t)
+			held, err := tx.FinishTask(ctx, t)
 			if err != nil {
 				return err
 			}
-			if err := tx.DeleteTask(ctx, t.ID); err != nil {
+			if !held {
+				continue
+			}
+			again, err := s.seal(ctx, tx, t)
+			if err != nil {
 				return err
 			}
 			if again.IsZero() {
 				continue
 			}
-			t.DueAt, t.LeasedUntil = again, time.Time{}
+			t.DueAt = again
 			if err := tx.PutTask(ctx, t); err != nil {
 				return err
 			}

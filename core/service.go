@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"cloudsettle/core/marketplace"
-	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 )
 
@@ -37,6 +36,8 @@ type Config struct {
 	// for programs that have opened the store themselves.
 	LocalSecret string
 	Alerts      Alerts
+	// Replica tells this process from others on the same store; random if empty.
+	Replica string
 }
 
 // Service is what the program does, for whoever asks: webhooks, API, CLI.
@@ -47,25 +48,28 @@ type Service struct {
 	links    linkSigner
 	rejected rejectLog
 	traffic  *traffic
-	// lookedAt is when each day was last settled by itself; only that loop has it.
-	lookedAt map[usage.Day]time.Time
 	calls    sync.WaitGroup // to marketplaces that are under way
 	sent     sentLog
 	watch    watch
 	zeroed   zeroLog
+	duties   duties
+	rangeOf  int // how many workspaces of a day are settled as one task
 }
 
 // NewService returns a service. Run must be running for tasks to be done.
 func NewService(c Config) *Service {
 	c.MonthlyCloseDay = cmp.Or(c.MonthlyCloseDay, DefaultCloseDay)
 	c.PaymentDays = cmp.Or(c.PaymentDays, DefaultPaymentDays)
+	if c.Replica == "" {
+		c.Replica = c.NewID("replica")
+	}
 	s := &Service{
 		Config:  c,
 		markets: make(map[marketplace.ListingID]Marketplace, len(c.Marketplaces)),
 		sites:   make(map[string]workspace.Site, len(c.Sites)),
 		links:   linkSigner{key: c.LinkKey},
 
-		lookedAt: map[usage.Day]time.Time{}, traffic: newTraffic(),
+		traffic: newTraffic(), rangeOf: settleRange,
 	}
 	for _, m := range c.Marketplaces {
 		s.markets[m.Listing.ID] = m

@@ -85,8 +85,8 @@ func (o *DayOutcome) wait(w ...Wait) {
 func (s *Service) SettleDay(ctx context.Context, day usage.Day, o SettleOptions) (DayOutcome, error) {
 	var out DayOutcome
 	ctx = InBackground(ctx)
-	err := s.rated(ctx, day, o, func(c chunk) error {
-		made, waits, err := s.commitBills(ctx, c.batch)
+	err := s.rated(ctx, dayRange{day: day}, o, func(c chunk) error {
+		made, waits, err := s.commitBills(ctx, c.batch, nil)
 		out.Bills += made
 		out.wait(c.waits...)
 		out.wait(waits...)
@@ -98,13 +98,22 @@ func (s *Service) SettleDay(ctx context.Context, day usage.Day, o SettleOptions)
 	return out, nil
 }
 
-// rated rates a day and hands it to do chunk by chunk; the next ones are rated
+// dayRange is a part of a day: the workspaces after one, up to and with
+// another, or to the end if that is "".
+type dayRange struct {
+	day         usage.Day
+	after, upto string
+}
+
+func (r *dayRange) beyond(ws string) bool { return r.upto != "" && ws > r.upto }
+
+// rated rates a range and hands it to do chunk by chunk; the next ones are rated
 // meanwhile.
-func (s *Service) rated(ctx context.Context, day usage.Day, o SettleOptions, do func(chunk) error) error {
+func (s *Service) rated(ctx context.Context, r dayRange, o SettleOptions, do func(chunk) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	chunks := make(chan chunk, settleAhead)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.rateDay(ctx, day, o, chunks) })
+	wg.Go(func() { s.rateRange(ctx, r, o, chunks) })
 	defer wg.Wait()
 	defer stop()
 	for c := range chunks {
@@ -122,46 +131,51 @@ func (s *Service) rated(ctx context.Context, day usage.Day, o SettleOptions, do 
 type chunk struct {
 	batch []settled
 	waits []Wait
+	last  string // the workspace that it ends with
 	err   error
 }
 
-// rateDay rates a day chunk by chunk, ahead of whoever commits them. It closes
-// chunks at the end, or after one with an error.
-func (s *Service) rateDay(ctx context.Context, day usage.Day, o SettleOptions, chunks chan<- chunk) {
+// rateRange rates a range chunk by chunk, ahead of whoever commits them. It
+// closes chunks at the end, or after one with an error.
+func (s *Service) rateRange(ctx context.Context, r dayRange, o SettleOptions, chunks chan<- chunk) {
 	defer close(chunks)
 	prices, err := InView(ctx, s.Store, loadTariffs)
-	for after := ""; ; {
+	for more := true; more; {
 		var c chunk
 		if c.err = err; err == nil {
-			c, after = s.prepare(ctx, day, o, prices, after)
+			c, more = s.prepare(ctx, r, o, prices)
+			r.after = c.last
 		}
 		select {
 		case chunks <- c:
 		case <-ctx.Done():
 			return
 		}
-		if c.err != nil || after == "" {
+		if c.err != nil {
 			return
 		}
 	}
 }
 
-// prepare rates the next chunk of a day on a snapshot. It returns where the
-// next one begins, or "" at the end.
-func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, t *tariffs, after string) (c chunk, next string) {
+// prepare rates the next chunk of a range on a snapshot. It reports whether
+// there may be more.
+func (s *Service) prepare(ctx context.Context, r dayRange, o SettleOptions, t *tariffs) (c chunk, more bool) {
 	size := settleChunk
 	if s.traffic.flows() {
 		size = settleStep
 	}
 	c.err = s.Store.View(ctx, func(ctx context.Context, tx ReadTx) error {
-		p := preparation{Service: s, tx: tx, tariffs: t, day: day, early: o.Early}
+		p := preparation{Service: s, tx: tx, tariffs: t, day: r.day, early: o.Early}
 		n := 0
-		for u, err := range tx.UnbilledOn(ctx, day, Page{After: after, Limit: size}) {
+		for u, err := range tx.UnbilledOn(ctx, r.day, Page{After: r.after, Limit: size}) {
 			if err != nil {
 				return err
 			}
+			if r.beyond(u.Usage.Workspace) {
+				return nil
+			}
 			n++
-			next = u.Usage.Workspace
+			c.last = u.Usage.Workspace
 			b, state, err := p.rate(ctx, u)
 			switch {
 			case err != nil:
@@ -172,12 +186,10 @@ func (s *Service) prepare(ctx context.Context, day usage.Day, o SettleOptions, t
 				c.batch = append(c.batch, b)
 			}
 		}
-		if n < size {
-			next = ""
-		}
+		more = n == size
 		return nil
 	})
-	return c, next
+	return c, more
 }
 
 // preparation rates records on one snapshot.

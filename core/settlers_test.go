@@ -30,6 +30,11 @@ const (
 // has usage that came late for the first one. It returns the days.
 func newShared(t *testing.T) (*till, []usage.Day) {
 	t.Helper()
+	return newSharedDays(t, sharedDays)
+}
+
+func newSharedDays(t *testing.T, count int) (*till, []usage.Day) {
+	t.Helper()
 	x := newTill(t)
 	sub := x.buy(x.cloud, "s-1", "b-1")
 	x.claim(sub, x.acc)
@@ -53,7 +58,7 @@ func newShared(t *testing.T) (*till, []usage.Day) {
 	}
 	x.close()
 	var days []usage.Day
-	for n := range sharedDays {
+	for n := range count {
 		day := x.day + usage.Day(n) + 1
 		days = append(days, day)
 		for i, ws := range spaces {
@@ -82,7 +87,7 @@ func TestFiveSettlersAtOnce(t *testing.T) {
 	x, days := newShared(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	services := []*core.Service{x.Service, core.NewService(x.Config)}
+	services := []*core.Service{x.Service, x.replica("other")}
 	atOnce(t, func(i int) (int, error) {
 		return settleAll(t.Context(), services[i%2], days, rand.New(rand.NewPCG(seed, uint64(i))))
 	}, len(days)*sharedWorkspaces)

@@ -63,6 +63,7 @@ type ReadTx interface {
 	JournalReader
 	AccessReader
 	TaskReader
+	LeaseReader
 	UsageReader
 	PriceReader
 	BillReader
@@ -88,6 +89,7 @@ type Tx interface {
 	JournalWriter
 	AccessWriter
 	TaskWriter
+	LeaseWriter
 	UsageWriter
 	PriceWriter
 	BillWriter
@@ -248,13 +250,20 @@ type TaskReader interface {
 
 // TaskWriter writes tasks: work promised in a transaction and done after it.
 type TaskWriter interface {
+	// PutTask stores tasks that nobody has leased, each over the one of its id if
+	// there is one: whoever had leased that has lost it.
 	PutTask(ctx context.Context, tasks ...Task) error
-	// LeaseTasks takes up to limit tasks of a kind that are due at now and not
-	// leased, for until. A lease that ran out is free again, so a task may be
-	// worked on twice.
-	LeaseTasks(ctx context.Context, kind string, now, until time.Time, limit int) ([]Task, error)
-	// DeleteTask removes a task that is done. A missing one is no error.
-	DeleteTask(ctx context.Context, id string) error
+	// LeaseTasks takes up to limit tasks of a kind that are due at l.From and not
+	// leased. A lease that ran out is free again, so a task may be worked on
+	// twice; only one of them can put it back or finish it.
+	LeaseTasks(ctx context.Context, kind string, l Lease, limit int) ([]Task, error)
+	// PutLeased stores t if it is still leased under t.Holder: with a later
+	// LeasedUntil that renews the lease, with none it gives the task back. It
+	// reports false, and changes nothing, if the task was taken over or is gone.
+	PutLeased(ctx context.Context, t Task) (bool, error)
+	// FinishTask removes a task that is done, if it is still leased under
+	// t.Holder. Otherwise it reports false and changes nothing.
+	FinishTask(ctx context.Context, t Task) (bool, error)
 }
 
 // Task is work promised in a transaction and done after it, at least once.
@@ -263,10 +272,36 @@ type Task struct {
 	Kind        string    `json:"kind"`
 	DueAt       time.Time `json:"due_at"`
 	LeasedUntil time.Time `json:"leased_until,omitzero"`
-	Attempts    int       `json:"attempts"`
-	LastError   string    `json:"last_error,omitempty"`
-	Payload     []byte    `json:"payload"`
-	CreatedAt   time.Time `json:"created_at"`
+	// Holder is that of the last lease.
+	Holder    string    `json:"holder,omitempty"`
+	Attempts  int       `json:"attempts"`
+	LastError string    `json:"last_error,omitempty"`
+	Payload   []byte    `json:"payload"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// Lease is for how long something is taken, [From, Until), and by whom.
+type Lease struct {
+	// Holder fences: what is done under a lease that was taken over has no effect.
+	// For tasks it is never used twice; for a name it is the replica's own.
+	Holder string    `json:"holder"`
+	From   time.Time `json:"from"`
+	Until  time.Time `json:"until"`
+}
+
+// LeaseReader reads leases of names.
+type LeaseReader interface {
+	// Lease returns the lease of a name, also one that ran out; a zero one if
+	// there is none.
+	Lease(ctx context.Context, name string) (Lease, error)
+}
+
+// LeaseWriter takes leases of names.
+type LeaseWriter interface {
+	// AcquireLease takes the lease of a name, or renews it if l.Holder has it
+	// already. It reports false, and changes nothing, while another one's lasts
+	// at l.From. An empty lease, whose Until is not after From, frees the name.
+	AcquireLease(ctx context.Context, name string, l Lease) (bool, error)
 }
 
 // Key is the place of t in the order of Tasks, for Page.After: when it is due,

@@ -26,6 +26,10 @@ type UsageReader interface {
 	// UnbilledOn yields the records of one day that are not sealed, by workspace,
 	// with what decides who pays. The key of a page is the workspace.
 	UnbilledOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[Unbilled, error]
+	// UnbilledRanges cuts what UnbilledOn yields into ranges of size workspaces,
+	// the last one of what is left: it returns the last workspace of each but the
+	// last, in order. It reads keys only.
+	UnbilledRanges(ctx context.Context, day usage.Day, size int) ([]string, error)
 	// UsageDays yields the days in [from, to) with records that are not sealed.
 	UsageDays(ctx context.Context, from, to usage.Day) iter.Seq2[usage.Day, error]
 }
@@ -169,6 +173,7 @@ type SettlementRun struct {
 	Bills      int       `json:"bills"`
 	Waiting    int       `json:"waiting"` // workspaces whose usage waits
 	Waits      []Wait    `json:"waits,omitempty"`
+	Ranges     int       `json:"ranges,omitempty"` // parts that are not done yet, if it was cut
 	Error      string    `json:"error,omitempty"`
 	StartedAt  time.Time `json:"started_at"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`

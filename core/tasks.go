@@ -45,7 +45,9 @@ func (s *Service) Run(ctx context.Context) {
 	every(alarmEvery, s.WatchMeters)
 	every(surveyEvery, s.SurveyMeters)
 	every(zeroEvery, s.SealZeros)
-	every(sweepEvery, s.sweep)
+	every(sweepEvery, func(ctx context.Context) error {
+		return s.solely(ctx, duty{name: "sweep", again: sweepEvery}, s.sweep)
+	})
 	for _, m := range s.Marketplaces {
 		if m.Feed != nil {
 			wg.Go(func() { s.feed(ctx, m) })
@@ -70,24 +72,24 @@ func (s *Service) loop(ctx context.Context, d time.Duration, do func(context.Con
 	}
 }
 
-// feed pulls callbacks until ctx is done, whatever fails.
+// feed pulls callbacks until ctx is done, whatever fails, as long as no other
+// replica does.
 func (s *Service) feed(ctx context.Context, m Marketplace) {
+	handle := func(ctx context.Context, cb Callback) error {
+		_, err := s.Callback(ctx, m, cb)
+		if err != nil && !IsRetryable(err) && refused(Outcome{}, err) {
+			return nil // it will not get better; it is in the log of refused callbacks
+		}
+		return err
+	}
 	for ctx.Err() == nil {
-		err := m.Feed.Run(ctx, func(ctx context.Context, cb Callback) error {
-			_, err := s.Callback(ctx, m, cb)
-			if err != nil && !IsRetryable(err) && refused(Outcome{}, err) {
-				return nil // it will not get better; it is in the log of refused callbacks
-			}
-			return err
+		err := s.solely(ctx, duty{name: "feed/" + string(m.Listing.ID)}, func(ctx context.Context) error {
+			return m.Feed.Run(ctx, handle)
 		})
-		if err == nil || ctx.Err() != nil {
-			continue
+		if err != nil && ctx.Err() == nil {
+			s.Log.Error("feed", "listing", m.Listing.ID, "error", err)
 		}
-		s.Log.Error("feed", "listing", m.Listing.ID, "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(feedRestart):
-		}
+		pause(ctx, feedRestart)
 	}
 }
 
@@ -106,53 +108,59 @@ func (s *Service) RunTasks(ctx context.Context) error {
 }
 
 func (s *Service) runKind(ctx context.Context, kind string, do func(context.Context, Task) error) error {
-	if due, err := s.taskDue(ctx, kind); err != nil || !due {
-		return err
-	}
-	now := s.Now()
-	tasks, err := InTx(ctx, s.Store, func(ctx context.Context, tx Tx) ([]Task, error) {
-		return tx.LeaseTasks(ctx, kind, now, now.Add(taskLease), taskBatch)
-	})
+	tasks, err := s.leaseTasks(ctx, kind, taskLease, taskBatch)
 	if err != nil {
 		return err
 	}
 	for _, t := range tasks {
-		if err := s.work(ctx, t, taskTimeout, do); err != nil {
+		if t.LeasedUntil.Before(s.Now().Add(taskTimeout)) {
+			return nil // those before took long; others may take what is left
+		}
+		if err := s.work(ctx, t, do); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// taskDue looks before anything is leased: an idle program commits nothing.
+// taskDue reports whether there is a task of a kind to lease.
 func (s *Service) taskDue(ctx context.Context, kind string) (bool, error) {
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (bool, error) {
 		return tx.TaskDue(ctx, kind, s.Now())
 	})
 }
 
-// work does one task and removes it, or puts it back for later.
-func (s *Service) work(ctx context.Context, t Task, within time.Duration, do func(context.Context, Task) error) error {
-	run, cancel := context.WithTimeout(ctx, within)
+// work does one task and removes it, or puts it back for later, unless it was
+// taken over meanwhile.
+func (s *Service) work(ctx context.Context, t Task, do func(context.Context, Task) error) error {
+	run, cancel := context.WithTimeout(ctx, taskTimeout)
 	err := do(run, t)
 	cancel()
 	if err != nil {
 		return s.putBack(ctx, t, err)
 	}
 	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
-		return tx.DeleteTask(ctx, t.ID)
+		_, err := tx.FinishTask(ctx, t)
+		return err
 	})
 }
 
 // putBack promises a task that failed again, for later.
 func (s *Service) putBack(ctx context.Context, t Task, why error) error {
+	t = s.postponed(t, why)
+	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
+		_, err := tx.PutLeased(ctx, t)
+		return err
+	})
+}
+
+// postponed is a task that failed as it is put back.
+func (s *Service) postponed(t Task, why error) Task {
 	t.Attempts++
 	t.LeasedUntil = time.Time{}
 	t.DueAt = s.Now().Add(backoff(t.Attempts))
 	t.LastError = errorClass(why)
-	return s.Store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx Tx) error {
-		return tx.PutTask(ctx, t)
-	})
+	return t
 }
 
 // finish completes an event that was accepted before it was complete.

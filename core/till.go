@@ -18,14 +18,14 @@ import (
 
 // commitBills pays for a chunk, in one transaction or, while callbacks come in,
 // in several short ones. What was billed or changed since it was rated is left
-// for the next run.
-func (s *Service) commitBills(ctx context.Context, batch []settled) (made int, waits []Wait, err error) {
+// for the next run. What each transaction made is noted in it.
+func (s *Service) commitBills(ctx context.Context, batch []settled, note noter) (made int, waits []Wait, err error) {
 	for len(batch) > 0 {
 		n := len(batch)
 		if s.traffic.flows() {
 			n = min(n, settleStep)
 		}
-		some, errStep := s.commitStep(ctx, batch[:n])
+		some, errStep := s.commitStep(ctx, batch[:n], note.after(made))
 		var bad *unpayable
 		if errors.As(errStep, &bad) { // it does not hold up the others
 			s.tooLarge(bad.workspace, bad.day, bad.err)
@@ -56,7 +56,7 @@ type unpayable struct {
 func (u *unpayable) Error() string { return fmt.Sprintf("workspace %s: %v", u.workspace, u.err) }
 
 // commitStep seals usage, pays for it and stores its bills in one transaction.
-func (s *Service) commitStep(ctx context.Context, batch []settled) (int, error) {
+func (s *Service) commitStep(ctx context.Context, batch []settled, note noter) (int, error) {
 	return InTx(ctx, s.Store, func(ctx context.Context, tx Tx) (int, error) {
 		sealed, err := sealUsage(ctx, tx, batch)
 		if err != nil || len(sealed) == 0 {
@@ -67,7 +67,10 @@ func (s *Service) commitStep(ctx context.Context, batch []settled) (int, error) 
 		if err != nil {
 			return 0, err
 		}
-		return len(bills), t.close(ctx, tx, bills)
+		return len(bills), first(
+			func() error { return t.close(ctx, tx, bills) },
+			func() error { return note.do(ctx, tx, len(bills)) },
+		)
 	})
 }
 

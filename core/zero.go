@@ -43,19 +43,38 @@ func (s *Service) SealZeros(ctx context.Context) error {
 		if market.Meter == nil || !market.Meter.Terms().ReportZero {
 			continue
 		}
-		end := now.UTC().Truncate(time.Hour)
-		for range zeroBack {
-			h := zeroHour{id, end}
-			if !s.zeroed.has(h) && !now.Before(end.Add(s.zeroWait(end))) {
+		hours := s.zerosDue(id, now)
+		if len(hours) == 0 {
+			continue
+		}
+		err := s.solely(ctx, duty{name: "zeros/" + string(id), again: 2 * zeroEvery}, func(ctx context.Context) error {
+			for _, h := range hours {
 				if err := s.sealZerosOf(ctx, market.Meter, h); err != nil {
 					return err
 				}
 				s.zeroed.add(h, now)
 			}
-			end = end.Add(-time.Hour)
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// zerosDue returns the hours of a listing that were not seen to.
+func (s *Service) zerosDue(id marketplace.ListingID, now time.Time) []zeroHour {
+	var out []zeroHour
+	end := now.UTC().Truncate(time.Hour)
+	for range zeroBack {
+		h := zeroHour{id, end}
+		if !s.zeroed.has(h) && !now.Before(end.Add(s.zeroWait(end))) {
+			out = append(out, h)
+		}
+		end = end.Add(-time.Hour)
+	}
+	return out
 }
 
 func (l *zeroLog) has(h zeroHour) bool {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"cloudsettle/core"
 	"cloudsettle/store"
@@ -173,7 +174,13 @@ func TestCopyFindsForgery(t *testing.T) {
 			return tx.PutSetting(ctx, "forged", "")
 		}},
 		"missing": {"tasks", "task_3", func(ctx context.Context, tx core.Tx) error {
-			return tx.DeleteTask(ctx, "task_3")
+			l := core.Lease{Holder: "forger", From: time.Now(), Until: time.Now().Add(time.Minute)}
+			tasks, err := tx.LeaseTasks(ctx, "mail", l, 1)
+			for _, task := range tasks {
+				_, failed := tx.FinishTask(ctx, task)
+				err = errors.Join(err, failed)
+			}
+			return err
 		}},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -26,6 +26,8 @@ type Store struct {
 	db    *bbolt.DB
 	queue *queue
 	idle  chan struct{} // closed when the writer has ended
+	// opening tells this opening of the file from others.
+	opening string
 
 	failed  chan struct{}
 	failure sync.Once
@@ -53,7 +55,7 @@ func (s *Store) View(ctx context.Context, fn func(context.Context, core.ReadTx) 
 		return err
 	}
 	defer tx.Rollback()
-	r := &reader{opened: &opened{tx: tx}}
+	r := &reader{opened: &opened{tx: tx}, opening: s.opening}
 	defer func() { r.over = true }()
 	return fn(&txContext{ctx, s}, r)
 }

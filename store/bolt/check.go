@@ -69,6 +69,7 @@ func (c *checker) records() {
 		c.expect(tasksByDue, "", t.Key())
 		c.expect(tasksByFree, "", t.Kind, freeKey(t))
 	})
+	each(c, leases, decodeJSON[lease], func(lease) {})
 	c.usage()
 	c.billing()
 	for _, b := range []bucket{

@@ -202,7 +202,7 @@ func (w *writer) run(c *call) {
 	if !c.state.CompareAndSwap(waiting, running) {
 		return
 	}
-	t := &txn{reader: reader{opened: &w.tx, own: &w.own}, arena: &w.arena}
+	t := &txn{reader: reader{opened: &w.tx, own: &w.own, opening: w.s.opening}, arena: &w.arena}
 	returned := false
 	defer func() {
 		t.over = true

@@ -39,6 +39,7 @@ const (
 	tasks
 	tasksByDue
 	tasksByFree
+	leases
 	usageMonths
 	usageOpen
 	priceBooks
@@ -93,6 +94,7 @@ var layout = [numBuckets]struct {
 	tasks:                   {"tasks", true},
 	tasksByDue:              {"tasks_by_due", true},
 	tasksByFree:             {"tasks_by_free", true},
+	leases:                  {"leases", false},
 	usageMonths:             {"usage", false}, // holds a bucket for each month
 	usageOpen:               {"usage_open", false},
 	priceBooks:              {"price_books", true},

@@ -55,7 +55,7 @@ var movers = map[string]mover{
 		return err
 	}, claims),
 	rows.Tasks.Name: moved(&rows.Tasks, keyless(decodeTask), func(t *txn, task *core.Task) error {
-		return t.putTask(*task)
+		return t.PutTask(context.Background(), *task)
 	}, tasks, tasksByDue, tasksByFree),
 	rows.UsageDays.Name: {
 		holds: []bucket{usageMonths, usageOpen}, rows: (*reader).usageRows, last: (*reader).lastUsage, put: (*txn).putUsageRows,
@@ -112,13 +112,9 @@ func decodeClaimOf(key, value []byte) (rows.Claim, error) {
 	return rows.Claim{Scope: scope, Key: name, Claim: c}, err
 }
 
-// decodeTask reads a task. No payload and an empty one are the same.
 func decodeTask(value []byte) (core.Task, error) {
 	t, err := decodeJSON[core.Task](value)
-	if len(t.Payload) == 0 {
-		t.Payload = nil
-	}
-	return t, err
+	return rows.Unleased(t), err
 }
 
 // addBinding stores a binding with the end that it has. A second one that

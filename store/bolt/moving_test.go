@@ -21,7 +21,7 @@ func TestMovable(t *testing.T) {
 // index of one. What is added to the layout must be added to movers.
 func TestEveryBucketMoves(t *testing.T) {
 	t.Parallel()
-	movedBy := map[bucket]string{meta: "nothing"}
+	movedBy := map[bucket]string{meta: "nothing", leases: "nothing"}
 	for name, m := range movers {
 		for _, b := range m.holds {
 			if other := movedBy[b]; other != "" {
@@ -62,6 +62,9 @@ func TestMovedFileIsTheSame(t *testing.T) {
 		}
 	}
 	for b := range bucket(numBuckets) {
+		if b == leases {
+			continue // they end with the process
+		}
 		was, is := contents(t, from, b), contents(t, to, b)
 		if len(was) == 0 {
 			t.Errorf("%s is empty", layout[b].name)

@@ -53,7 +53,7 @@ func Open(path string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("bolt: open %q: %w", path, err), db.Close())
 	}
 	s := &Store{
-		db: db, queue: newQueue(),
+		db: db, queue: newQueue(), opening: newOpening(),
 		idle: make(chan struct{}), failed: make(chan struct{}),
 	}
 	go (&writer{s: s}).loop()

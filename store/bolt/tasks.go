@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -49,6 +50,7 @@ func (r *reader) TaskDue(_ context.Context, kind string, now time.Time) (bool, e
 // PutTask implements core.TaskWriter. It replaces tasks of the same id.
 func (t *txn) PutTask(_ context.Context, tasks ...core.Task) error {
 	for _, task := range tasks {
+		task.LeasedUntil, task.Holder = time.Time{}, ""
 		if err := t.putTask(task); err != nil {
 			return err
 		}
@@ -103,13 +105,13 @@ func freeKey(t core.Task) string {
 
 // LeaseTasks implements core.TaskWriter. It leaves Attempts to the caller.
 func (t *txn) LeaseTasks(
-	_ context.Context, kind string, now, until time.Time, limit int,
+	_ context.Context, kind string, l core.Lease, limit int,
 ) ([]core.Task, error) {
 	if t.over {
 		return nil, errOver
 	}
 	var free []core.Task
-	for id := range t.freeTasks(kind, utc(now)) {
+	for id := range t.freeTasks(kind, utc(l.From)) {
 		if len(free) >= limit {
 			break
 		}
@@ -123,7 +125,7 @@ func (t *txn) LeaseTasks(
 		if err := t.unlist(free[i].ID); err != nil {
 			return nil, err
 		}
-		free[i].LeasedUntil = utc(until)
+		free[i].LeasedUntil, free[i].Holder = utc(l.Until), l.Holder
 		if err := t.enlist(free[i]); err != nil {
 			return nil, err
 		}
@@ -146,10 +148,30 @@ func (r *reader) freeTasks(kind string, now time.Time) iter.Seq[string] {
 	}
 }
 
-// DeleteTask implements core.TaskWriter.
-func (t *txn) DeleteTask(_ context.Context, id string) error {
-	if err := t.unlist(id); err != nil {
-		return err
+// PutLeased implements core.TaskWriter.
+func (t *txn) PutLeased(_ context.Context, task core.Task) (bool, error) {
+	if held, err := t.holds(task); err != nil || !held {
+		return false, err
 	}
-	return t.remove(tasks, "task", id)
+	return true, t.putTask(task)
+}
+
+// FinishTask implements core.TaskWriter.
+func (t *txn) FinishTask(_ context.Context, task core.Task) (bool, error) {
+	if held, err := t.holds(task); err != nil || !held {
+		return false, err
+	}
+	if err := t.unlist(task.ID); err != nil {
+		return false, err
+	}
+	return true, t.remove(tasks, "task", task.ID)
+}
+
+// holds reports whether a task is stored with the same holder.
+func (t *txn) holds(task core.Task) (bool, error) {
+	stored, err := t.task(task.ID)
+	if errors.Is(err, core.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && task.Holder != "" && stored.Holder == task.Holder, err
 }

@@ -19,6 +19,7 @@ type reader struct {
 	*opened
 	own     *overlay // nil in View
 	over    bool
+	opening string
 	scratch []byte // the key being looked up
 }
 

@@ -42,6 +42,29 @@ func (r *reader) UnbilledOn(
 	}
 }
 
+// UnbilledRanges implements core.UsageReader.
+func (r *reader) UnbilledRanges(_ context.Context, day usage.Day, size int) ([]string, error) {
+	if r.over {
+		return nil, errOver
+	}
+	if size <= 0 {
+		return nil, core.Invalid("invalid_range", "ranges of %d workspaces", size)
+	}
+	var ends []string
+	n := 0
+	last := ""
+	for key := range r.scan(usageOpen, appendPeriod(nil, day), nil, ascending) {
+		if n > 0 && n%size == 0 {
+			ends = append(ends, last)
+		}
+		n++
+		if n%size == 0 {
+			last = string(key[periodSize:])
+		}
+	}
+	return ends, nil
+}
+
 // payers finds who pays for the workspaces of one scan. Many have the same
 // payer, who is read once.
 type payers struct {

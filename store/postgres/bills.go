@@ -228,12 +228,12 @@ func (t *txn) AddMonthlyBill(_ context.Context, b settlement.MonthlyBill) error 
 		workspaces, appendDeductions(nil, b.Deductions))
 }
 
-const runColumns = "id, rev, kind, period, status, bills, waiting, waits, error, started_at, finished_at"
+const runColumns = "id, rev, kind, period, status, bills, waiting, waits, error, started_at, finished_at, ranges"
 
 func scanRun(rows pgx.Rows, r *core.SettlementRun) error {
 	var waits []byte
 	err := rows.Scan(&r.ID, &r.Rev, &r.Kind, &r.Period, &r.Status, &r.Bills, &r.Waiting, &waits, &r.Error,
-		into(&r.StartedAt), into(&r.FinishedAt))
+		into(&r.StartedAt), into(&r.FinishedAt), &r.Ranges)
 	if err != nil {
 		return err
 	}
@@ -263,11 +263,11 @@ func (t *txn) PutSettlementRun(_ context.Context, run core.SettlementRun) error 
 	}
 	return t.put("settlement run", run.ID, run.Rev, `
 		insert into settlement_runs (`+runColumns+`)
-		values ($1, $2::bigint + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, `
+		values ($1, $2::bigint + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, `
 		update settlement_runs set rev = rev + 1, kind = $3, period = $4, status = $5, bills = $6, waiting = $7,
-			waits = $8, error = $9, started_at = $10, finished_at = $11
+			waits = $8, error = $9, started_at = $10, finished_at = $11, ranges = $12
 		where id = $1 and rev = $2`, []any{
 		run.ID, whole(run.Rev), run.Kind, run.Period, run.Status, run.Bills, run.Waiting, waits, clean(run.Error),
-		orNull(run.StartedAt), orNull(run.FinishedAt),
+		orNull(run.StartedAt), orNull(run.FinishedAt), run.Ranges,
 	})
 }

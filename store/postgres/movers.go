@@ -90,7 +90,12 @@ var movers = map[string]mover{
 		scan: scanClaim, add: oneByOne(addClaim),
 	}),
 	rows.Tasks.Name: moved(records[core.Task]{
-		table: &rows.Tasks, columns: taskColumns, from: "tasks t", keys: []string{"t.id"}, place: byText, scan: scanTask,
+		table: &rows.Tasks, columns: taskColumns, from: "tasks t", keys: []string{"t.id"}, place: byText,
+		scan: func(r pgx.Rows, t *core.Task) error {
+			err := scanTask(r, t)
+			*t = rows.Unleased(*t)
+			return err
+		},
 		add: together(func(ctx context.Context, t *txn, list []core.Task) error { return t.PutTask(ctx, list...) }),
 	}),
 	rows.UsageDays.Name: moved(records[rows.UsageDay]{

@@ -72,13 +72,16 @@ func (s *Store) attempt(ctx context.Context, begin string, fn func(context.Conte
 // attempts counts the runs of one call.
 type attempts struct {
 	contended, refused int
-	lostSince          time.Time
+	lostSince          time.Time // since when no answer came
 	inTurn             bool
 }
 
 // again reports whether a call runs again after f, and waits until it may.
 func (a *attempts) again(ctx context.Context, s *Store, f *failure) bool {
 	var pause int
+	if f.kind != lost {
+		a.lostSince = time.Time{} // the server answers
+	}
 	switch f.kind {
 	case contended, homeless:
 		a.contended++

@@ -11,10 +11,10 @@ import (
 	"cloudsettle/core"
 )
 
-const taskColumns = "t.id, t.kind, t.due_at, t.leased_until, t.attempts, t.last_error, t.payload, t.created_at"
+const taskColumns = "t.id, t.kind, t.due_at, t.leased_until, t.attempts, t.last_error, t.payload, t.created_at, t.holder"
 
 func scanTask(rows pgx.Rows, t *core.Task) error {
-	err := rows.Scan(&t.ID, &t.Kind, into(&t.DueAt), into(&t.LeasedUntil), &t.Attempts, &t.LastError, &t.Payload, into(&t.CreatedAt))
+	err := rows.Scan(&t.ID, &t.Kind, into(&t.DueAt), into(&t.LeasedUntil), &t.Attempts, &t.LastError, &t.Payload, into(&t.CreatedAt), &t.Holder)
 	t.Payload = orNil(t.Payload)
 	return err
 }
@@ -78,60 +78,70 @@ func (t *txn) PutTask(_ context.Context, tasks ...core.Task) error {
 
 func (t *txn) putTasks(c *taskArrays) error {
 	return t.write(nil, `
-		insert into tasks (id, kind, due_at, leased_until, free_at, attempts, last_error, payload, created_at)
-		select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::int[],
-			$7::text[], $8::bytea[], $9::timestamptz[])
+		insert into tasks (id, kind, due_at, free_at, attempts, last_error, payload, created_at)
+		select id, kind, due_at, due_at, attempts, last_error, payload, created_at
+		from unnest($1::text[], $2::text[], $3::timestamptz[], $4::int[], $5::text[], $6::bytea[], $7::timestamptz[])
+			as t (id, kind, due_at, attempts, last_error, payload, created_at)
 		on conflict (id) do update set kind = excluded.kind, due_at = excluded.due_at,
-			leased_until = excluded.leased_until, free_at = excluded.free_at, attempts = excluded.attempts,
+			leased_until = null, holder = '', free_at = excluded.free_at, attempts = excluded.attempts,
 			last_error = excluded.last_error, payload = excluded.payload, created_at = excluded.created_at`,
-		c.ids, c.kinds, c.due, c.leased, c.free, c.attempts, c.errors, c.payloads, c.created)
+		c.ids, c.kinds, c.due, c.attempts, c.errors, c.payloads, c.created)
 }
 
 // taskArrays are the columns of several tasks.
 type taskArrays struct {
 	ids, kinds, errors []string
-	due, free          []time.Time
-	leased, created    []*time.Time
+	due                []time.Time
+	created            []*time.Time
 	attempts           []int32
 	payloads           [][]byte
 }
 
 func (c *taskArrays) add(t *core.Task) {
-	due := utc(t.DueAt)
-	free := due
-	if leased := utc(t.LeasedUntil); leased.After(due) {
-		free = leased
-	}
 	c.ids, c.kinds, c.errors = append(c.ids, t.ID), append(c.kinds, t.Kind), append(c.errors, clean(t.LastError))
-	c.due, c.free = append(c.due, due), append(c.free, free)
-	c.leased, c.created = append(c.leased, orNull(t.LeasedUntil)), append(c.created, orNull(t.CreatedAt))
+	c.due, c.created = append(c.due, utc(t.DueAt)), append(c.created, orNull(t.CreatedAt))
 	c.attempts, c.payloads = append(c.attempts, int32(t.Attempts)), append(c.payloads, append([]byte{}, t.Payload...)) // #nosec -- tries of one task
 }
 
 // LeaseTasks implements core.TaskWriter. It leaves Attempts to the caller, and
 // tasks that another replica is leasing at the moment to that one.
 func (t *txn) LeaseTasks(
-	ctx context.Context, kind string, now, until time.Time, limit int,
+	ctx context.Context, kind string, l core.Lease, limit int,
 ) ([]core.Task, error) {
 	tasks, err := all(ctx, &t.reader, scanTask, `
 		with free as (
 			select id, free_at as freed_at from tasks where kind = $1 and free_at <= $2
 			order by free_at, id limit $4 for update skip locked
 		), leased as (
-			update tasks t set leased_until = $3, free_at = greatest(t.due_at, $3)
+			update tasks t set leased_until = $3, holder = $5, free_at = greatest(t.due_at, $3)
 			from free where t.id = free.id
 			returning t.*, free.freed_at
 		)
 		select `+taskColumns+` from leased t order by t.freed_at, t.id`,
-		clean(kind), utc(now), utc(until), max(limit, 0))
+		clean(kind), utc(l.From), utc(l.Until), max(limit, 0), clean(l.Holder))
 	t.wrote = t.wrote || len(tasks) > 0
 	return tasks, err
 }
 
-// DeleteTask implements core.TaskWriter.
-func (t *txn) DeleteTask(_ context.Context, id string) error {
-	if err := checkKey("task", id); err != nil {
-		return err
+// PutLeased implements core.TaskWriter.
+func (t *txn) PutLeased(ctx context.Context, task core.Task) (bool, error) {
+	if err := checkKey("task", task.Kind, task.ID); err != nil {
+		return false, err
 	}
-	return t.write(nil, "delete from tasks where id = $1", id)
+	n, err := t.change(ctx, `
+		update tasks set kind = $3, due_at = $4, leased_until = $5, free_at = greatest($4::timestamptz, $5::timestamptz), attempts = $6, last_error = $7,
+			payload = $8, created_at = $9
+		where id = $1 and holder = $2 and holder <> ''`,
+		task.ID, clean(task.Holder), task.Kind, utc(task.DueAt), orNull(task.LeasedUntil), int32(task.Attempts), // #nosec -- tries of one task
+		clean(task.LastError), append([]byte{}, task.Payload...), orNull(task.CreatedAt))
+	return n > 0, err
+}
+
+// FinishTask implements core.TaskWriter.
+func (t *txn) FinishTask(ctx context.Context, task core.Task) (bool, error) {
+	if err := checkKey("task", task.ID); err != nil {
+		return false, err
+	}
+	n, err := t.change(ctx, "delete from tasks where id = $1 and holder = $2 and holder <> ''", task.ID, clean(task.Holder))
+	return n > 0, err
 }

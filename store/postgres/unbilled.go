@@ -37,6 +37,18 @@ func (r *reader) UnbilledOn(ctx context.Context, day usage.Day, p core.Page) ite
 	})
 }
 
+// UnbilledRanges implements core.UsageReader.
+func (r *reader) UnbilledRanges(ctx context.Context, day usage.Day, size int) ([]string, error) {
+	if size <= 0 {
+		return nil, core.Invalid("invalid_range", "ranges of %d workspaces", size)
+	}
+	return all(ctx, r, func(rows pgx.Rows, ws *string) error { return rows.Scan(ws) }, `
+		select workspace from (
+			select workspace, row_number() over (order by workspace) as n, count(*) over () as total
+			from usage where day = $1 and not sealed
+		) as open where n % $2 = 0 and n < total order by n`, int32(day), size)
+}
+
 // maybe are the columns of outer joins, which are null where nothing is.
 type maybe struct {
 	workspace, name, site, ownerEmail, openedBy           sql.NullString

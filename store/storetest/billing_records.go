@@ -90,7 +90,7 @@ func aNote(id string, owner account.ID) settlement.Note {
 
 func aRun(id string) core.SettlementRun {
 	return core.SettlementRun{
-		ID: id, Kind: "daily", Period: "2026-11-20", Status: "done", Bills: 7, Waiting: 2, Error: "why",
+		ID: id, Kind: "daily", Period: "2026-11-20", Status: "done", Bills: 7, Waiting: 2, Ranges: 3, Error: "why",
 		Waits:     []core.Wait{{Workspace: "ws_1", Reason: core.WaitUnbound}},
 		StartedAt: epoch, FinishedAt: epoch,
 	}

@@ -179,10 +179,11 @@ func leaseExpires(t *testing.T, s core.Store) {
 			tx.PutTask(ctx, aTask("task_late", "notify", now.Add(time.Microsecond))),
 			tx.PutTask(ctx, aTask("task_other", "notify/more", now)))
 	})
+	held := map[string]core.Task{}
 	lease := func(at time.Time, limit int) []string {
 		t.Helper()
 		tasks, err := core.InTx(t.Context(), s, func(ctx context.Context, tx core.Tx) ([]core.Task, error) {
-			return tx.LeaseTasks(ctx, "notify", at, at.Add(time.Minute), limit)
+			return tx.LeaseTasks(ctx, "notify", aLease("lease_"+at.String(), at), limit)
 		})
 		if err != nil {
 			t.Fatalf("LeaseTasks() = %v", err)
@@ -193,6 +194,7 @@ func leaseExpires(t *testing.T, s core.Store) {
 				t.Errorf("LeasedUntil = %v, want %v", task.LeasedUntil, at.Add(time.Minute))
 			}
 			ids = append(ids, task.ID)
+			held[task.ID] = task
 		}
 		return ids
 	}
@@ -220,7 +222,7 @@ func leaseExpires(t *testing.T, s core.Store) {
 	}
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
 		again := aTask("task_b", "notify", now.Add(time.Hour))
-		return firstOf(tx.DeleteTask(ctx, "task_a"), tx.DeleteTask(ctx, "task_a"), tx.PutTask(ctx, again))
+		return firstOf(mustHold(tx.FinishTask(ctx, held["task_a"])), tx.PutTask(ctx, again))
 	})
 	if got := lease(now.Add(2*time.Minute), 9); !slices.Equal(got, []string{"task_late"}) {
 		t.Errorf("LeaseTasks after a deletion and a delay = %q, want task_late", got)

@@ -132,7 +132,13 @@ func tasksPage(t *testing.T, s core.Store) {
 		}
 		got = append(got, tasks[0].ID)
 		page.After = tasks[0].Key()
-		update(t, s, func(ctx context.Context, tx core.Tx) error { return tx.DeleteTask(ctx, tasks[0].ID) })
+		update(t, s, func(ctx context.Context, tx core.Tx) error {
+			leased, err := tx.LeaseTasks(ctx, tasks[0].Kind, aLease("lease_1", tasks[0].DueAt), 1)
+			if err != nil {
+				return err
+			}
+			return mustHold(tx.FinishTask(ctx, leased[0]))
+		})
 	}
 	if !slices.Equal(got, []string{"task_c", "task_a", "task_b"}) {
 		t.Errorf("tasks by page = %q, want task_c, task_a, task_b", got)

@@ -156,7 +156,7 @@ func taskDue(t *testing.T, s core.Store) {
 	want("other", epoch, false)
 	want("other", epoch.Add(time.Hour), true)
 	update(t, s, func(ctx context.Context, tx core.Tx) error {
-		_, err := tx.LeaseTasks(ctx, "notify", epoch, epoch.Add(time.Minute), 1)
+		_, err := tx.LeaseTasks(ctx, "notify", aLease("lease_1", epoch), 1)
 		return err
 	})
 	want("notify", epoch.Add(time.Second), false)

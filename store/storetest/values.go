@@ -94,7 +94,13 @@ func notFound(t *testing.T, s core.Store) {
 		return tx.DeleteSubscription(ctx, "sub_missing")
 	})
 	wantErr(t, "DeleteSubscription of a missing one", err, core.ErrNotFound)
-	update(t, s, func(ctx context.Context, tx core.Tx) error { return tx.DeleteTask(ctx, "task_missing") })
+	update(t, s, func(ctx context.Context, tx core.Tx) error {
+		done, err := tx.FinishTask(ctx, core.Task{ID: "task_missing", Holder: "lease_1"})
+		if done {
+			t.Error("FinishTask of a missing task = true")
+		}
+		return err
+	})
 }
 
 // everything is one record of each kind, as a store returns them.

@@ -198,9 +198,9 @@ func (t *mortalTx) PutCallbackEntry(ctx context.Context, e core.JournalEntry) er
 	return t.Tx.PutCallbackEntry(ctx, e)
 }
 
-func (t *mortalTx) DeleteTask(ctx context.Context, id string) error {
+func (t *mortalTx) FinishTask(ctx context.Context, task core.Task) (bool, error) {
 	t.did["a task that is done"] = true
-	return t.Tx.DeleteTask(ctx, id)
+	return t.Tx.FinishTask(ctx, task)
 }
 
 // mortalMeter is a meter with points around its calls.

@@ -167,3 +167,13 @@ func number(n int) string {
 }
 
 func joined(parts ...string) string { return strings.Join(parts, "\x00") }
+
+// Unleased is a task as it moves: what had leased it is not there any more. No
+// payload and an empty one are the same.
+func Unleased(t core.Task) core.Task {
+	t.LeasedUntil, t.Holder = time.Time{}, ""
+	if len(t.Payload) == 0 {
+		t.Payload = nil
+	}
+	return t
+}
