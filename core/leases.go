@@ -27,40 +27,63 @@ type duty struct {
 	apart time.Duration
 	// again is how long after it was done no other replica needs to do it.
 	again time.Duration
+	// inTurn makes callers of one process wait for each other; otherwise one
+	// leaves it to the other.
+	inTurn bool
 }
 
-// duties are those that this process is at.
+// duties are those that this process is at, each with what is closed after it.
 type duties struct {
 	mu   sync.Mutex
-	busy map[string]bool
+	busy map[string]chan struct{}
 }
 
-// begin reports whether a duty was free in this process, and takes it.
-func (d *duties) begin(name string) bool {
+// begin takes a duty. If another caller in this process is at it, it reports
+// false, or waits if it is to, as long as ctx lasts.
+func (d *duties) begin(ctx context.Context, name string, wait bool) bool {
+	for {
+		busy := d.take(name)
+		if busy == nil {
+			return true
+		}
+		if !wait {
+			return false
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// take takes a duty, or returns what is closed when it is free.
+func (d *duties) take(name string) (busy chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.busy[name] {
-		return false
+	if busy := d.busy[name]; busy != nil {
+		return busy
 	}
 	if d.busy == nil {
-		d.busy = map[string]bool{}
+		d.busy = map[string]chan struct{}{}
 	}
-	d.busy[name] = true
-	return true
+	d.busy[name] = make(chan struct{})
+	return nil
 }
 
 func (d *duties) end(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	close(d.busy[name])
 	delete(d.busy, name)
 }
 
 // solely runs do under the lease of a duty's name, or does nothing if another
-// replica has it, or another caller in this one. The context of do ends when
+// replica has it, or another caller in this one who is not waited for. The context of do ends when
 // the lease is lost. If the process dies the lease runs out by itself.
 func (s *Service) solely(ctx context.Context, d duty, do func(context.Context) error) error {
-	if !s.duties.begin(d.name) {
-		return nil
+	if !s.duties.begin(ctx, d.name, d.inTurn) {
+		return ctx.Err()
 	}
 	defer s.duties.end(d.name)
 	if free, err := s.dutyFree(ctx, d); err != nil || !free {

@@ -349,6 +349,36 @@ func TestTakenOverReporterStops(t *testing.T) {
 	x.sound()
 }
 
+// TestFlushComesAfterThePassBefore: a flush while the program reports by itself
+// reports what that pass did not know of.
+func TestFlushComesAfterThePassBefore(t *testing.T) {
+	t.Parallel()
+	x := newTill(t)
+	_, later := x.cloudWorkspace("later")
+	_, ws := x.cloudWorkspace("s-0")
+	x.use(ws, "time_series", "3d", 1, "6000")
+	x.close()
+	m := &pacedMeter{meter: x.meter}
+	a := x.replica("a", m.of)
+	flushed := make(chan error, 1)
+	m.during = func() {
+		x.use(later, "time_series", "3d", 1, "6000")
+		x.close()
+		go func() { flushed <- a.Flush(t.Context()) }()
+		select {
+		case err := <-flushed:
+			t.Error("Flush() came back before the pass ended:", err)
+			flushed <- err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	must(t, errors.Join(a.Flush(t.Context()), <-flushed))
+	if got := x.taken(); got != 2*360 {
+		t.Errorf("the marketplace has %d units, want %d", got, 2*360)
+	}
+	x.sound()
+}
+
 // TestReplicasKeepRecordsApart: two replicas flush all the time, one dies and
 // another comes; records of one subscription stay a minute apart.
 func TestReplicasKeepRecordsApart(t *testing.T) {

@@ -21,19 +21,22 @@ const (
 	reportPass = 30 * time.Second
 )
 
-// Flush seals what is due and reports every record that may be sent now.
+// Flush seals what is due and reports every record that may be sent now, also
+// if a pass that began before this did not know of it.
 func (s *Service) Flush(ctx context.Context) error {
 	if err := s.sealDue(ctx); err != nil {
 		return err
 	}
-	return s.ReportPending(ctx)
+	return s.reportPending(ctx, true)
 }
 
 // ReportPending reports the records that are due, the earliest deadline first;
 // listings do not wait for each other, and one replica at a time calls for a
 // listing. Each record is marked before it is sent, so that a crash leaves a
 // record that is known to be unknown.
-func (s *Service) ReportPending(ctx context.Context) error {
+func (s *Service) ReportPending(ctx context.Context) error { return s.reportPending(ctx, false) }
+
+func (s *Service) reportPending(ctx context.Context, inTurn bool) error {
 	pending, err := InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]metering.Record, error) {
 		return collect(tx.MeterPending(ctx))
 	})
@@ -54,6 +57,7 @@ func (s *Service) ReportPending(ctx context.Context) error {
 		}
 		wg.Go(func() {
 			d := reporting(listing, m.Terms())
+			d.inTurn = inTurn
 			if err := s.solely(ctx, d, func(ctx context.Context) error { return s.report(ctx, m, d, records) }); err != nil {
 				mu.Lock()
 				errs = append(errs, fmt.Errorf("report %s: %w", listing, err))
