@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// CutAt makes a day of more than n workspaces a large one.
+// CutAt makes a day of more than n workspaces a large one, which is shared.
 func (s *Service) CutAt(n int) *Service {
-	s.rangeOf = n
+	s.Shared, s.rangeOf = true, n
 	return s
 }
 

@@ -209,8 +209,12 @@ func (x *settling) cut(ctx context.Context, day usage.Day) (bool, error) {
 	})
 }
 
-// ranges returns where the open workspaces of a day are cut.
+// ranges returns where the open workspaces of a day are cut for others to
+// share; nowhere if there is nobody to share them with.
 func (s *Service) ranges(ctx context.Context, day usage.Day) ([]string, error) {
+	if !s.Shared {
+		return nil, nil
+	}
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) ([]string, error) {
 		return tx.UnbilledRanges(ctx, day, s.rangeOf)
 	})

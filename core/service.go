@@ -36,6 +36,9 @@ type Config struct {
 	// for programs that have opened the store themselves.
 	LocalSecret string
 	Alerts      Alerts
+	// Shared says that other processes may serve the same store: a large day is
+	// cut into parts, which costs a sixth more time where nobody shares them.
+	Shared bool
 	// Replica tells this process from others on the same store; random if empty.
 	Replica string
 }

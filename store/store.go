@@ -31,6 +31,13 @@ func Open(ctx context.Context, url string) (core.Store, error) {
 	}
 }
 
+// Shared reports whether several processes may serve a store at once. A file
+// has one.
+func Shared(st core.Store) bool {
+	_, file := st.(*bolt.Store)
+	return !file
+}
+
 // opened keeps a nil pointer from becoming a core.Store that is not nil.
 func opened[S core.Store](s S, err error) (core.Store, error) {
 	if err != nil {

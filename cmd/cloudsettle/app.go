@@ -96,7 +96,7 @@ func openApp(ctx context.Context, cfg Config, o appOptions) (*app, error) {
 	a.svc = core.NewService(core.Config{
 		Store: a.store, Marketplaces: markets, Sites: sites, Mailer: a.mailer(), Now: a.now,
 		NewID: a.ids.New, Log: a.log, LinkKey: linkKey, Brand: cfg.Brand.Name, LocalSecret: o.local, Dev: a.dev != nil,
-		MonthlyCloseDay: cfg.MonthlyCloseDay, PaymentDays: cfg.PaymentDays,
+		Shared: store.Shared(a.store), MonthlyCloseDay: cfg.MonthlyCloseDay, PaymentDays: cfg.PaymentDays,
 		Alerts: core.Alerts{
 			Email: cfg.Alerts.Email, Silence: time.Duration(cfg.Alerts.SilentHours) * time.Hour, Count: a.metrics.count,
 		},
