@@ -101,6 +101,7 @@ func (a *application) dispatch(ctx context.Context, late error) (Outcome, error)
 
 // fact adds ev to the subscription it speaks of.
 func (a *application) fact(ctx context.Context) (Outcome, error) {
+	a.lookAhead()
 	before, err := a.find(ctx)
 	if err != nil {
 		return Outcome{}, err
@@ -124,6 +125,16 @@ func (a *application) about(sub marketplace.Subscription, r marketplace.Result) 
 		out.Landing = a.landingPath(sub.ID, a.ev.Kind)
 	}
 	return out
+}
+
+// lookAhead names what will be looked for.
+func (a *application) lookAhead() {
+	names := append([]string{a.ev.Subject}, a.ev.Also...)
+	var buyer []string
+	if a.ev.Kind == marketplace.Activated { // others mostly know theirs
+		buyer = []string{a.ev.Account}
+	}
+	a.tx.LookAhead(a.ev.Listing, names, buyer)
 }
 
 // find returns the subscription that ev speaks of, or a new one. Where a name
@@ -235,6 +246,9 @@ func (a *application) save(ctx context.Context, before, sub marketplace.Subscrip
 		return sub, nil
 	}
 	a.note(before, sub)
+	if !before.Known() {
+		return sub, a.followers(ctx, before, sub)
+	}
 	if err := a.releaseMeter(ctx, &sub); err != nil {
 		return sub, err
 	}

@@ -123,6 +123,10 @@ type SubscriptionWriter interface {
 	// are not Known are ever removed, when they are merged into another.
 	DeleteSubscription(ctx context.Context, id marketplace.SubscriptionID) error
 	PutCloudAccount(ctx context.Context, a marketplace.Account) error
+	// LookAhead says which names of subscriptions and provider ids of cloud
+	// accounts will be looked for before anything is written, so that a store
+	// which is a network away looks for all of them at once. It changes no result.
+	LookAhead(l marketplace.ListingID, names, providerIDs []string)
 }
 
 // AccountReader reads billing accounts.

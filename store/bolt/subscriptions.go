@@ -283,3 +283,6 @@ func (t *txn) list(b bucket, what, from, to, id string) error {
 	}
 	return t.point(b, what, "", to, id)
 }
+
+// LookAhead implements core.SubscriptionWriter. Every name is near.
+func (t *txn) LookAhead(marketplace.ListingID, []string, []string) {}

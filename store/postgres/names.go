@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"cloudsettle/core"
 )
 
 // A name that a transaction looks for and does not find, it is about to give to
@@ -22,24 +24,79 @@ const (
 // key is a name within its scope.
 type key struct{ scope, name string }
 
-// named reads what a name leads to. join ends with the column of the target.
-func named[T any](
-	ctx context.Context, r *reader, what string, row func(pgx.Rows, *T) error, columns, join string, k key,
-) (T, error) {
+// lookup is what a name leads to.
+type lookup struct {
+	key
+	query
+	found any // a pointer to it; nil is nothing
+}
+
+// lookFor returns a lookup that is not done. join ends with the column of the
+// target.
+func lookFor[T any](r *reader, row func(pgx.Rows, *T) error, columns, join string, k key) *lookup {
 	const where = " = n.target where n.scope = $1 and n.name = $2"
 	sql := "select " + columns + " from names n join " + join + where
-	if !r.writes {
-		return one(ctx, r, what, row, sql, k.scope, k.name)
-	}
-	out, err := one(ctx, r, what, row, `
+	if r.writes {
+		sql = `
 		with held as (
 			insert into names (scope, name, target) values ($1, $2, '') on conflict do nothing returning 1
-		) `+sql+" and not exists (select from held)", k.scope, k.name)
-	if isNotFound(err) && isKey(k.scope, k.name) {
-		r.wrote = true
-		r.held[k] = true
+		) ` + sql + " and not exists (select from held)"
 	}
-	return out, err
+	l := &lookup{key: k}
+	l.query = query{sql, []any{k.scope, k.name}, func(rows pgx.Rows) error {
+		var list []T
+		err := collect(rows, &list, row)
+		l.found = nil
+		if len(list) > 0 {
+			l.found = &list[0]
+		}
+		return err
+	}}
+	return l
+}
+
+// named returns what a lookup finds, or found already when others were done.
+func named[T any](ctx context.Context, r *reader, what string, l *lookup) (out T, err error) {
+	if !isKey(l.scope, l.name) {
+		return out, r.none(what, l.name)
+	}
+	if done := r.known[l.key]; done != nil {
+		delete(r.known, l.key) // what the caller has is its own
+		l = done
+	} else if err := r.lookUp(ctx, l); err != nil {
+		return out, err
+	}
+	if found, ok := l.found.(*T); ok {
+		return *found, nil
+	}
+	return out, core.NotFound(what, l.name)
+}
+
+// lookUp does a lookup, and in the same round trip those that come next.
+func (r *reader) lookUp(ctx context.Context, l *lookup) error {
+	all := []*lookup{l}
+	for _, next := range r.ahead {
+		if isKey(next.scope, next.name) && !slices.ContainsFunc(all, func(l *lookup) bool { return l.key == next.key }) {
+			all = append(all, next)
+		}
+	}
+	r.ahead = nil
+	queries := make([]query, len(all))
+	for i, l := range all {
+		queries[i] = l.query
+	}
+	if err := r.ask(ctx, queries...); err != nil {
+		return err
+	}
+	for _, done := range all {
+		if done != l {
+			r.known[done.key] = done
+		}
+		if r.writes && done.found == nil {
+			r.wrote, r.held[done.key] = true, true
+		}
+	}
+	return nil
 }
 
 // rename makes names lead to id, and frees those that did and do not any more.
@@ -61,7 +118,7 @@ func (t *txn) rename(id string, names []key) error {
 		}
 		sql := "insert into names (scope, name, target) values ($1, $2, $3)"
 		if t.held[k] {
-			sql += " on conflict (scope, name) do update set target = $3 where names.target = ''" // no other can be there
+			sql = "update names set target = $3 where scope = $1 and name = $2" // the place is ours
 			delete(t.held, k)
 		}
 		if err := t.write(taken("name", k.name), sql, k.scope, k.name, id); err != nil {

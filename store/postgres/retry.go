@@ -47,7 +47,7 @@ func (s *Store) repeat(ctx context.Context, begin string, fn func(context.Contex
 
 // attempt runs fn once. A failure is not fn's own error, and may be repaired.
 func (s *Store) attempt(ctx context.Context, begin string, fn func(context.Context, *txn) error) (*failure, error) {
-	t := &txn{reader: reader{s: s, begin: begin, writes: true, names: map[string][]key{}, held: map[key]bool{}}}
+	t := &txn{reader: reader{s: s, begin: begin, writes: true, names: map[string][]key{}, held: map[key]bool{}, known: map[key]*lookup{}}}
 	defer t.end()
 	err := fn(&txContext{ctx, s}, t)
 	if err == nil && t.broken == nil {

@@ -39,8 +39,21 @@ func (r *reader) Subscription(ctx context.Context, id marketplace.SubscriptionID
 func (r *reader) SubscriptionByName(
 	ctx context.Context, l marketplace.ListingID, name string,
 ) (marketplace.Subscription, error) {
-	return named(ctx, r, "subscription", r.knowing(scanSubscription),
-		subscriptionColumns, "subscriptions s on s.id", key{subscriptionScope + string(l), name})
+	return named[marketplace.Subscription](ctx, r, "subscription", r.subscriptionBy(l, name))
+}
+
+func (r *reader) subscriptionBy(l marketplace.ListingID, name string) *lookup {
+	return lookFor(r, r.knowing(scanSubscription), subscriptionColumns, "subscriptions s on s.id", key{subscriptionScope + string(l), name})
+}
+
+// LookAhead implements core.SubscriptionWriter.
+func (t *txn) LookAhead(l marketplace.ListingID, names, providerIDs []string) {
+	for _, name := range names {
+		t.ahead = append(t.ahead, t.subscriptionBy(l, name))
+	}
+	for _, id := range providerIDs {
+		t.ahead = append(t.ahead, t.cloudAccountBy(l, id))
+	}
 }
 
 // Subscriptions implements core.SubscriptionReader.
@@ -190,8 +203,11 @@ func (r *reader) CloudAccount(ctx context.Context, id marketplace.AccountID) (ma
 func (r *reader) CloudAccountByProvider(
 	ctx context.Context, l marketplace.ListingID, providerID string,
 ) (marketplace.Account, error) {
-	return named(ctx, r, "cloud account", r.knowingNumber,
-		cloudAccountColumns, "cloud_accounts a on a.id", key{cloudAccountScope + string(l), providerID})
+	return named[marketplace.Account](ctx, r, "cloud account", r.cloudAccountBy(l, providerID))
+}
+
+func (r *reader) cloudAccountBy(l marketplace.ListingID, providerID string) *lookup {
+	return lookFor(r, r.knowingNumber, cloudAccountColumns, "cloud_accounts a on a.id", key{cloudAccountScope + string(l), providerID})
 }
 
 // CloudAccounts implements core.SubscriptionReader.

@@ -60,6 +60,9 @@ type reader struct {
 	// and those whose places it holds; see named.
 	names map[string][]key
 	held  map[key]bool
+	// Lookups that come next, and those that were done before their turn.
+	ahead []*lookup
+	known map[key]*lookup
 }
 
 // txn is a transaction that writes too.
@@ -82,6 +85,7 @@ func (t *txn) write(refused func() error, sql string, args ...any) error {
 		return errOver
 	}
 	t.queue = append(t.queue, statement{sql, args, refused})
+	clear(t.known) // it may be another now
 	return nil
 }
 

@@ -43,6 +43,7 @@ type promise struct {
 func ofTransactions() []promise {
 	return []promise{
 		{"ReadYourWrites", readYourWrites},
+		{"LookAheadChangesNothing", lookAhead},
 		{"RollbackLeavesNothing", rollbackLeavesNothing},
 		{"PanicRollsBack", panicRollsBack},
 		{"GoexitRollsBack", goexitRollsBack},
