@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,23 +26,32 @@ import (
 const benchItems = 15
 
 // BenchmarkSettleDay settles one day of many workspaces, four to a billing
-// account, with rating, deduction and ledger. Beside it the engine copies the
-// same usage out and the same bills and transactions in, which is the least
-// that any program must do.
+// account, with rating, deduction and ledger, by one replica and by two. Beside
+// it the engine copies the same usage out and the same bills and transactions
+// in, which is the least that any program must do.
 func BenchmarkSettleDay(b *testing.B) {
-	for _, n := range []int{10_000, 100_000} {
-		b.Run(fmt.Sprintf("workspaces=%d", n), func(b *testing.B) {
+	const n = 100_000
+	for replicas := 1; replicas <= 2; replicas++ {
+		b.Run(fmt.Sprintf("workspaces=%d/replicas=%d", n, replicas), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				url := pgtest.New(b)
 				svc, day := benchTill(b, url, n)
+				run, err := svc.StartRun(b.Context(), core.Request{}, core.RunDaily, day.String(), false)
+				if err != nil {
+					b.Fatal(err)
+				}
+				all := []*core.Service{svc}
+				for range replicas - 1 {
+					all = append(all, benchReplica(b, url))
+				}
 				b.StartTimer()
 				began := time.Now()
-				out, err := svc.SettleDay(b.Context(), day, core.SettleOptions{})
+				settled := settleTogether(b, run.ID, all)
 				took := time.Since(began)
 				b.StopTimer()
-				if err != nil || out.Bills != n {
-					b.Fatalf("%+v, %v", out, err)
+				if settled.Bills != n {
+					b.Fatalf("%+v", settled)
 				}
 				floor := copySettled(b, url)
 				b.ReportMetric(float64(n)/took.Seconds(), "bills/s")
@@ -50,6 +60,37 @@ func BenchmarkSettleDay(b *testing.B) {
 			}
 		})
 	}
+}
+
+// settleTogether lets replicas work on a run until it is done.
+func settleTogether(b *testing.B, run string, replicas []*core.Service) (done core.SettlementRun) {
+	b.Helper()
+	var wg sync.WaitGroup
+	for _, svc := range replicas {
+		wg.Go(func() {
+			for {
+				err := svc.RunSettlements(b.Context())
+				var now core.SettlementRun
+				if err == nil {
+					now, err = svc.SettlementRun(b.Context(), run)
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if !now.FinishedAt.IsZero() {
+					return
+				}
+				time.Sleep(time.Millisecond) // the others have the rest
+			}
+		})
+	}
+	wg.Wait()
+	done, err := replicas[0].SettlementRun(b.Context(), run)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return done
 }
 
 // TestSettlementVerifies settles a day and closes its month, twice, and derives
@@ -112,19 +153,25 @@ func copySettled(b *testing.B, url string) time.Duration {
 	return took
 }
 
-// benchTill is a store with n workspaces that used every item on one day that
-// is over.
-func benchTill(b testing.TB, url string, n int) (*core.Service, usage.Day) {
+// benchReplica is another process on a store.
+func benchReplica(b testing.TB, url string) *core.Service {
 	b.Helper()
 	st, err := postgres.Open(b.Context(), url)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = st.Close() })
-	svc := core.NewService(core.Config{
-		Store: st, Now: benchClock, NewID: id.NewGenerator(benchClock).New, Log: slog.New(slog.DiscardHandler),
+	return core.NewService(core.Config{
+		Store: st, Shared: true, Now: benchClock, NewID: id.NewGenerator(benchClock).New, Log: slog.New(slog.DiscardHandler),
 		Sites: []workspace.Site{{Code: "o1", Zone: time.UTC, Prices: "CN"}}, LinkKey: make([]byte, 32),
 	})
+}
+
+// benchTill is a store with n workspaces that used every item on one day that
+// is over.
+func benchTill(b testing.TB, url string, n int) (*core.Service, usage.Day) {
+	b.Helper()
+	svc := benchReplica(b, url)
 	book := pricing.Book{Name: "bench", Zone: "CN", Currency: "CNY", Scale: 6}
 	for i := range benchItems {
 		book.Items = append(book.Items, pricing.Item{
