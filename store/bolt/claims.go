@@ -4,13 +4,14 @@ import (
 	"context"
 
 	"cloudsettle/core"
+	"cloudsettle/store/internal/packed"
 )
 
 // appendClaim packs c.
 func appendClaim(dst []byte, c core.Claim) []byte {
 	dst = append(dst, formatPacked1)
-	dst = appendString(dst, c.Digest)
-	dst = appendString(dst, c.Result)
+	dst = packed.AppendText(dst, c.Digest)
+	dst = packed.AppendText(dst, c.Result)
 	return appendTime(dst, c.At)
 }
 
@@ -20,8 +21,8 @@ func decodeClaim(value []byte) (core.Claim, error) {
 	if err != nil {
 		return core.Claim{}, err
 	}
-	c := core.Claim{Digest: u.string(), Result: u.string(), At: u.time()}
-	if err := u.done(); err != nil {
+	c := core.Claim{Digest: u.Text(), Result: u.Text(), At: u.time()}
+	if err := u.Done(); err != nil {
 		return core.Claim{}, err
 	}
 	return c, nil

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"cloudsettle/core"
-	"cloudsettle/store/internal/daypack"
+	"cloudsettle/store/internal/packed"
 )
 
 // Every stored value begins with a byte that says how the rest is written.
@@ -17,7 +17,7 @@ const (
 )
 
 // errCorrupt is a value that no version of the program wrote.
-var errCorrupt = daypack.ErrCorrupt
+var errCorrupt = packed.ErrCorrupt
 
 // errFormat refuses values of a later version: to guess would be to lose data.
 func errFormat(format byte) error {
@@ -65,15 +65,10 @@ func decodeJSON[T any](value []byte) (rec T, err error) {
 // zeroMicro is the beginning of packed time, which is Go's zero time.
 const zeroMicro = -62135596800000000
 
-func appendString[S ~string](dst []byte, s S) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(s)))
-	return append(dst, s...)
-}
-
 func appendStrings(dst []byte, list []string) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(list)))
 	for _, s := range list {
-		dst = appendString(dst, s)
+		dst = packed.AppendText(dst, s)
 	}
 	return dst
 }
@@ -100,13 +95,8 @@ func appendMaybe(dst []byte, v *bool) []byte {
 	return appendBool(dst, *v)
 }
 
-// unpacker reads the packed form. It works on a string so that all strings of
-// a record share one allocation. After the first fault it reads only zeros;
-// the caller asks for the fault at the end.
-type unpacker struct {
-	rest string
-	bad  bool
-}
+// unpacker reads the packed form of a record.
+type unpacker struct{ packed.Reader }
 
 // unpack begins to read a packed value.
 func unpack(value []byte) (*unpacker, error) {
@@ -116,76 +106,21 @@ func unpack(value []byte) (*unpacker, error) {
 	if value[0] != formatPacked1 {
 		return nil, errFormat(value[0])
 	}
-	return &unpacker{rest: string(value[1:])}, nil
-}
-
-// done reports whether the value was read to its end without a fault.
-func (u *unpacker) done() error {
-	if u.bad || u.rest != "" {
-		return errCorrupt
-	}
-	return nil
-}
-
-func (u *unpacker) fail() {
-	u.bad, u.rest = true, ""
-}
-
-func (u *unpacker) byte() byte {
-	if u.rest == "" {
-		u.fail()
-		return 0
-	}
-	b := u.rest[0]
-	u.rest = u.rest[1:]
-	return b
-}
-
-// uint reads a varint of at most 64 bits.
-func (u *unpacker) uint() uint64 {
-	if len(u.rest) > 0 && u.rest[0] < 0x80 { // most are small
-		v := uint64(u.rest[0])
-		u.rest = u.rest[1:]
-		return v
-	}
-	return u.longUint()
-}
-
-func (u *unpacker) longUint() uint64 {
-	var v uint64
-	for i := 0; i < len(u.rest) && i < binary.MaxVarintLen64; i++ {
-		b := u.rest[i]
-		if b < 0x80 {
-			if i == binary.MaxVarintLen64-1 && b > 1 {
-				break
-			}
-			u.rest = u.rest[i+1:]
-			return v | uint64(b)<<(7*i)
-		}
-		v |= uint64(b&0x7f) << (7 * i)
-	}
-	u.fail()
-	return 0
-}
-
-// int reads a number that may be negative.
-func (u *unpacker) int() int64 {
-	v := u.uint()
-	return int64(v>>1) ^ -int64(v&1)
+	return &unpacker{packed.Reader{Rest: string(value[1:])}}, nil
 }
 
 func (u *unpacker) bool() bool {
-	b := u.byte()
+	b := u.Byte()
 	if b > 1 {
-		u.fail()
+		u.Fail()
 	}
 	return b == 1
 }
 
 func (u *unpacker) maybe() *bool {
-	b := u.byte()
+	b := u.Byte()
 	if b > 2 {
-		u.fail()
+		u.Fail()
 	}
 	if b >= 2 {
 		return nil
@@ -195,22 +130,11 @@ func (u *unpacker) maybe() *bool {
 }
 
 func (u *unpacker) time() time.Time {
-	v := u.uint()
+	v := u.Uint()
 	if v == 0 {
 		return time.Time{}
 	}
 	return time.UnixMicro(int64(v) + zeroMicro).UTC()
-}
-
-func (u *unpacker) string() string {
-	n := u.uint()
-	if n > uint64(len(u.rest)) {
-		u.fail()
-		return ""
-	}
-	s := u.rest[:n]
-	u.rest = u.rest[n:]
-	return s
 }
 
 // count reads the length of a list of strings.
@@ -220,9 +144,9 @@ func (u *unpacker) count() int { return u.listOf(1) }
 // each, so that damage cannot make the program ask for memory that no list of
 // that size needs.
 func (u *unpacker) listOf(least int) int {
-	n := u.uint()
-	if n > uint64(len(u.rest)/least) {
-		u.fail()
+	n := u.Uint()
+	if n > uint64(len(u.Rest)/least) {
+		u.Fail()
 		return 0
 	}
 	return int(n)
@@ -235,7 +159,7 @@ func (u *unpacker) strings() []string {
 	}
 	list := make([]string, n)
 	for i := range list {
-		list[i] = u.string()
+		list[i] = u.Text()
 	}
 	return list
 }

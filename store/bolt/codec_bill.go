@@ -14,33 +14,34 @@ import (
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 	"cloudsettle/store/internal/daypack"
+	"cloudsettle/store/internal/packed"
 )
 
 // appendDailyBill packs b without its identifier, which follows from its
 // workspace and day.
 func appendDailyBill(dst []byte, b *settlement.DailyBill) []byte {
 	dst = append(dst, formatPacked1)
-	dst = appendString(dst, b.Workspace)
-	dst = appendString(dst, b.Site)
+	dst = packed.AppendText(dst, b.Workspace)
+	dst = packed.AppendText(dst, b.Site)
 	dst = binary.AppendVarint(dst, int64(b.Day))
-	dst = appendString(dst, b.BillingAccount)
-	dst = appendString(dst, b.Binding)
-	dst = appendString(dst, b.Settlement.Method)
-	dst = appendString(dst, b.Settlement.Subscription)
-	dst = appendString(dst, b.Currency)
-	dst = appendString(dst, b.Book)
+	dst = packed.AppendText(dst, b.BillingAccount)
+	dst = packed.AppendText(dst, b.Binding)
+	dst = packed.AppendText(dst, b.Settlement.Method)
+	dst = packed.AppendText(dst, b.Settlement.Subscription)
+	dst = packed.AppendText(dst, b.Currency)
+	dst = packed.AppendText(dst, b.Book)
 	dst = binary.AppendUvarint(dst, uint64(len(b.Lines)))
 	for i := range b.Lines {
 		dst = appendLine(dst, &b.Lines[i])
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(b.Unrated)))
 	for _, u := range b.Unrated {
-		dst = appendString(appendString(appendString(dst, u.Item), u.Variant), u.Reason)
+		dst = packed.AppendText(packed.AppendText(packed.AppendText(dst, u.Item), u.Variant), u.Reason)
 	}
 	dst = binary.AppendVarint(dst, int64(b.Total))
 	dst = binary.AppendUvarint(dst, uint64(len(b.Deductions)))
 	for _, d := range b.Deductions {
-		dst = binary.AppendVarint(appendString(dst, d.Source), int64(d.Micros))
+		dst = binary.AppendVarint(packed.AppendText(dst, d.Source), int64(d.Micros))
 	}
 	dst = binary.AppendVarint(dst, int64(b.Cloud))
 	dst = binary.AppendVarint(dst, int64(b.Arrears))
@@ -50,8 +51,8 @@ func appendDailyBill(dst []byte, b *settlement.DailyBill) []byte {
 }
 
 func appendLine(dst []byte, l *settlement.Line) []byte {
-	dst = appendString(dst, l.Item)
-	dst = appendString(dst, l.Variant)
+	dst = packed.AppendText(dst, l.Item)
+	dst = packed.AppendText(dst, l.Variant)
 	dst = daypack.AppendDecimal(dst, l.Quantity)
 	dst = daypack.AppendDecimal(dst, l.Unit)
 	dst = daypack.AppendDecimal(dst, l.Price)
@@ -74,13 +75,13 @@ func decodeDailyBill(value []byte) (settlement.DailyBill, error) {
 		return settlement.DailyBill{}, err
 	}
 	b := settlement.DailyBill{
-		Workspace: workspace.ID(u.string()), Site: u.string(),
-		Day: usage.Day(u.int32()), BillingAccount: account.ID(u.string()),
-		Binding: workspace.BindingID(u.string()),
+		Workspace: workspace.ID(u.Text()), Site: u.Text(),
+		Day: usage.Day(u.int32()), BillingAccount: account.ID(u.Text()),
+		Binding: workspace.BindingID(u.Text()),
 		Settlement: workspace.Settlement{
-			Method: workspace.Method(u.string()), Subscription: marketplace.SubscriptionID(u.string()),
+			Method: workspace.Method(u.Text()), Subscription: marketplace.SubscriptionID(u.Text()),
 		},
-		Currency: money.Currency(u.string()), Book: pricing.BookID(u.string()),
+		Currency: money.Currency(u.Text()), Book: pricing.BookID(u.Text()),
 	}
 	b.ID = settlement.DailyBillID(b.Workspace, b.Day)
 	b.Lines = make([]settlement.Line, u.listOf(leastLine))
@@ -91,15 +92,15 @@ func decodeDailyBill(value []byte) (settlement.DailyBill, error) {
 		b.Lines = nil
 	}
 	b.Unrated = list(u, leastUnrated, func(u *unpacker) settlement.Unrated {
-		return settlement.Unrated{Item: u.string(), Variant: u.string(), Reason: u.string()}
+		return settlement.Unrated{Item: u.Text(), Variant: u.Text(), Reason: u.Text()}
 	})
 	b.Total = u.micros()
 	b.Deductions = list(u, leastDeduction, func(u *unpacker) settlement.Deduction {
-		return settlement.Deduction{Source: ledger.Account(u.string()), Micros: u.micros()}
+		return settlement.Deduction{Source: ledger.Account(u.Text()), Micros: u.micros()}
 	})
 	b.Cloud, b.Arrears = u.micros(), u.micros()
-	b.UsageRev, b.LedgerSeq, b.SealedAt = u.uint(), u.uint(), u.time()
-	if err := u.done(); err != nil {
+	b.UsageRev, b.LedgerSeq, b.SealedAt = u.Uint(), u.Uint(), u.time()
+	if err := u.Done(); err != nil {
 		return settlement.DailyBill{}, err
 	}
 	return b, nil
@@ -108,7 +109,7 @@ func decodeDailyBill(value []byte) (settlement.DailyBill, error) {
 // line reads a line field by field: to copy a whole one is slow while garbage
 // is collected, and bills are mostly lines.
 func (u *unpacker) line(l *settlement.Line) {
-	l.Item, l.Variant = u.string(), u.string()
+	l.Item, l.Variant = u.Text(), u.Text()
 	l.Quantity, l.Unit, l.Price = u.decimal(), u.decimal(), u.decimal()
 	l.Amount, l.NoVouchers, l.Of = u.micros(), u.bool(), usage.Day(u.int32())
 }
@@ -127,13 +128,13 @@ func list[T any](u *unpacker, least int, read func(*unpacker) T) []T {
 	return out
 }
 
-func (u *unpacker) micros() money.Micros { return money.Micros(u.int()) }
+func (u *unpacker) micros() money.Micros { return money.Micros(u.Int()) }
 
 // int32 reads a number of at most 32 bits.
 func (u *unpacker) int32() int32 {
-	v := u.int()
+	v := u.Int()
 	if int64(int32(v)) != v { // #nosec -- this is the check
-		u.fail()
+		u.Fail()
 		return 0
 	}
 	return int32(v) // #nosec -- checked
@@ -141,10 +142,10 @@ func (u *unpacker) int32() int32 {
 
 // decimal reads what daypack.AppendDecimal wrote.
 func (u *unpacker) decimal() decimal.Decimal {
-	head, coef := u.byte(), u.uint()
+	head, coef := u.Byte(), u.Uint()
 	d, err := daypack.Decimal(head, coef)
 	if err != nil {
-		u.fail()
+		u.Fail()
 	}
 	return d
 }

@@ -7,6 +7,7 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/core/marketplace"
+	"cloudsettle/store/internal/packed"
 )
 
 // appendEntry packs e. The listing comes first because lists filter by it.
@@ -15,21 +16,21 @@ import (
 func appendEntry(dst []byte, e core.JournalEntry) []byte {
 	dst = append(dst, formatPacked1, 0, 0, 0, 0)
 	from := len(dst)
-	dst = appendString(dst, e.Listing)
-	dst = appendString(dst, e.ID)
-	dst = appendString(dst, e.Kind)
-	dst = appendString(dst, e.Action)
-	dst = appendString(dst, e.Delivery)
+	dst = packed.AppendText(dst, e.Listing)
+	dst = packed.AppendText(dst, e.ID)
+	dst = packed.AppendText(dst, e.Kind)
+	dst = packed.AppendText(dst, e.Action)
+	dst = packed.AppendText(dst, e.Delivery)
 	dst = appendBool(dst, e.Verified)
-	dst = appendString(dst, e.Result)
-	dst = appendString(dst, e.Reason)
+	dst = packed.AppendText(dst, e.Result)
+	dst = packed.AppendText(dst, e.Reason)
 	dst = appendStrings(dst, e.Effects)
-	dst = appendString(dst, e.Subscription)
+	dst = packed.AppendText(dst, e.Subscription)
 	dst = binary.AppendVarint(dst, int64(e.Attempts))
 	dst = appendTime(dst, e.ReceivedAt)
-	dst = appendString(dst, e.Method)
-	dst = appendString(dst, e.Endpoint)
-	dst = appendString(dst, e.RawQuery)
+	dst = packed.AppendText(dst, e.Method)
+	dst = packed.AppendText(dst, e.Endpoint)
+	dst = packed.AppendText(dst, e.RawQuery)
 	dst = appendEvent(dst, e.Event)
 	binary.BigEndian.PutUint32(dst[from-entryHead:from], uint32(len(dst)-from))
 	return append(dst, e.Body...)
@@ -51,7 +52,7 @@ func entryParts(value []byte) (u *unpacker, body []byte, err error) {
 	if uint64(n) > uint64(len(rest)) {
 		return nil, nil, errCorrupt
 	}
-	return &unpacker{rest: string(rest[:n])}, rest[n:], nil
+	return &unpacker{packed.Reader{Rest: string(rest[:n])}}, rest[n:], nil
 }
 
 // entryIsOf reports whether a packed entry is of listing l, without reading more.
@@ -71,24 +72,24 @@ func decodeEntry(value []byte) (core.JournalEntry, error) {
 		return core.JournalEntry{}, err
 	}
 	e := core.JournalEntry{
-		Listing:      marketplace.ListingID(u.string()),
-		ID:           marketplace.CallbackID(u.string()),
-		Kind:         marketplace.Kind(u.string()),
-		Action:       u.string(),
-		Delivery:     u.string(),
+		Listing:      marketplace.ListingID(u.Text()),
+		ID:           marketplace.CallbackID(u.Text()),
+		Kind:         marketplace.Kind(u.Text()),
+		Action:       u.Text(),
+		Delivery:     u.Text(),
 		Verified:     u.bool(),
-		Result:       marketplace.Result(u.string()),
-		Reason:       u.string(),
+		Result:       marketplace.Result(u.Text()),
+		Reason:       u.Text(),
 		Effects:      u.strings(),
-		Subscription: marketplace.SubscriptionID(u.string()),
-		Attempts:     int(u.int()),
+		Subscription: marketplace.SubscriptionID(u.Text()),
+		Attempts:     int(u.Int()),
 		ReceivedAt:   u.time(),
-		Method:       u.string(),
-		Endpoint:     u.string(),
-		RawQuery:     u.string(),
+		Method:       u.Text(),
+		Endpoint:     u.Text(),
+		RawQuery:     u.Text(),
 		Event:        u.event(),
 	}
-	if err := u.done(); err != nil {
+	if err := u.Done(); err != nil {
 		return core.JournalEntry{}, err
 	}
 	if len(body) > 0 {
@@ -102,23 +103,23 @@ func appendEvent(dst []byte, ev *marketplace.Event) []byte {
 		return append(dst, 0)
 	}
 	dst = append(dst, 1)
-	dst = appendString(dst, ev.Listing)
-	dst = appendString(dst, ev.Provider)
-	dst = appendString(dst, ev.Kind)
-	dst = appendString(dst, ev.Action)
+	dst = packed.AppendText(dst, ev.Listing)
+	dst = packed.AppendText(dst, ev.Provider)
+	dst = packed.AppendText(dst, ev.Kind)
+	dst = packed.AppendText(dst, ev.Action)
 	dst = appendBool(dst, ev.Test)
-	dst = appendString(dst, ev.Delivery)
-	dst = appendString(dst, ev.Nonce)
-	dst = appendString(dst, ev.Subject)
+	dst = packed.AppendText(dst, ev.Delivery)
+	dst = packed.AppendText(dst, ev.Nonce)
+	dst = packed.AppendText(dst, ev.Subject)
 	dst = appendStrings(dst, ev.Also)
-	dst = appendString(dst, ev.Proposed)
-	dst = appendString(dst, ev.Previous)
+	dst = packed.AppendText(dst, ev.Proposed)
+	dst = packed.AppendText(dst, ev.Previous)
 	dst = appendStrings(dst, ev.Subjects)
-	dst = appendString(dst, ev.Account)
-	dst = appendString(dst, ev.AccountName)
-	dst = appendString(dst, ev.Key)
-	dst = appendString(dst, ev.Rank)
-	dst = appendString(dst, ev.SKU)
+	dst = packed.AppendText(dst, ev.Account)
+	dst = packed.AppendText(dst, ev.AccountName)
+	dst = packed.AppendText(dst, ev.Key)
+	dst = packed.AppendText(dst, ev.Rank)
+	dst = packed.AppendText(dst, ev.SKU)
 	dst = binary.AppendVarint(dst, ev.Quantity)
 	dst = appendMaybe(dst, ev.Trial)
 	dst = appendTime(dst, ev.ExpiresAt)
@@ -133,8 +134,8 @@ func appendAttributes(dst []byte, m map[string]string) []byte {
 		return dst
 	}
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		dst = appendString(dst, name)
-		dst = appendString(dst, m[name])
+		dst = packed.AppendText(dst, name)
+		dst = packed.AppendText(dst, m[name])
 	}
 	return dst
 }
@@ -144,24 +145,24 @@ func (u *unpacker) event() *marketplace.Event {
 		return nil
 	}
 	return &marketplace.Event{
-		Listing:     marketplace.ListingID(u.string()),
-		Provider:    marketplace.Provider(u.string()),
-		Kind:        marketplace.Kind(u.string()),
-		Action:      u.string(),
+		Listing:     marketplace.ListingID(u.Text()),
+		Provider:    marketplace.Provider(u.Text()),
+		Kind:        marketplace.Kind(u.Text()),
+		Action:      u.Text(),
 		Test:        u.bool(),
-		Delivery:    u.string(),
-		Nonce:       u.string(),
-		Subject:     u.string(),
+		Delivery:    u.Text(),
+		Nonce:       u.Text(),
+		Subject:     u.Text(),
 		Also:        u.strings(),
-		Proposed:    u.string(),
-		Previous:    u.string(),
+		Proposed:    u.Text(),
+		Previous:    u.Text(),
 		Subjects:    u.strings(),
-		Account:     u.string(),
-		AccountName: u.string(),
-		Key:         u.string(),
-		Rank:        u.string(),
-		SKU:         u.string(),
-		Quantity:    u.int(),
+		Account:     u.Text(),
+		AccountName: u.Text(),
+		Key:         u.Text(),
+		Rank:        u.Text(),
+		SKU:         u.Text(),
+		Quantity:    u.Int(),
 		Trial:       u.maybe(),
 		ExpiresAt:   u.time(),
 		Attributes:  u.attributes(),
@@ -176,8 +177,8 @@ func (u *unpacker) attributes() map[string]string {
 	}
 	m := make(map[string]string, n)
 	for range n {
-		name := u.string()
-		m[name] = u.string()
+		name := u.Text()
+		m[name] = u.Text()
 	}
 	return m
 }

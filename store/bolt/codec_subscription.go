@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"cloudsettle/core/marketplace"
+	"cloudsettle/store/internal/packed"
 )
 
 // The least bytes that list members take: one for each of their fields.
@@ -18,20 +19,20 @@ const (
 func appendSubscription(dst []byte, s marketplace.Subscription, rev uint64) []byte {
 	dst = append(dst, formatPacked1)
 	dst = binary.AppendUvarint(dst, rev)
-	dst = appendString(dst, s.Listing)
-	dst = appendString(dst, s.Account)
-	dst = appendString(dst, s.Subject)
+	dst = packed.AppendText(dst, s.Listing)
+	dst = packed.AppendText(dst, s.Account)
+	dst = packed.AppendText(dst, s.Subject)
 	dst = appendStrings(dst, s.Also)
-	dst = appendString(dst, s.ID)
-	dst = appendString(dst, s.Provider)
-	dst = appendString(dst, s.Previous)
-	dst = appendString(dst, s.Next)
+	dst = packed.AppendText(dst, s.ID)
+	dst = packed.AppendText(dst, s.Provider)
+	dst = packed.AppendText(dst, s.Previous)
+	dst = packed.AppendText(dst, s.Next)
 	dst = binary.AppendUvarint(dst, uint64(len(s.Facts)))
 	for i := range s.Facts {
 		dst = appendFact(dst, &s.Facts[i])
 	}
-	dst = appendString(dst, s.Status)
-	dst = appendString(dst, s.SKU)
+	dst = packed.AppendText(dst, s.Status)
+	dst = packed.AppendText(dst, s.SKU)
 	dst = binary.AppendVarint(dst, s.Quantity)
 	dst = appendBool(dst, s.Trial)
 	dst = appendTime(dst, s.ExpiresAt)
@@ -41,19 +42,19 @@ func appendSubscription(dst []byte, s marketplace.Subscription, rev uint64) []by
 }
 
 func appendFact(dst []byte, f *marketplace.Fact) []byte {
-	dst = appendString(dst, f.Kind)
-	dst = appendString(dst, f.Key)
-	dst = appendString(dst, f.Rank)
+	dst = packed.AppendText(dst, f.Kind)
+	dst = packed.AppendText(dst, f.Key)
+	dst = packed.AppendText(dst, f.Rank)
 	dst = appendTime(dst, f.SeenAt)
-	dst = appendString(dst, f.Callback)
+	dst = packed.AppendText(dst, f.Callback)
 	dst = appendMaybe(dst, f.Trial)
-	dst = appendString(dst, f.SKU)
+	dst = packed.AppendText(dst, f.SKU)
 	dst = binary.AppendVarint(dst, f.Quantity)
 	dst = appendTime(dst, f.ExpiresAt)
 	dst = binary.AppendUvarint(dst, uint64(len(f.Details)))
 	for _, d := range f.Details {
-		dst = appendString(dst, d.Name)
-		dst = appendString(dst, d.Value)
+		dst = packed.AppendText(dst, d.Name)
+		dst = packed.AppendText(dst, d.Value)
 	}
 	return dst
 }
@@ -69,10 +70,10 @@ type subscriptionHead struct {
 
 func (u *unpacker) subscriptionHead() subscriptionHead {
 	return subscriptionHead{
-		rev:     u.uint(),
-		listing: marketplace.ListingID(u.string()),
-		account: marketplace.AccountID(u.string()),
-		subject: u.string(),
+		rev:     u.Uint(),
+		listing: marketplace.ListingID(u.Text()),
+		account: marketplace.AccountID(u.Text()),
+		subject: u.Text(),
 		also:    u.strings(),
 	}
 }
@@ -97,7 +98,7 @@ func decodeSubscriptionHead(value []byte) (subscriptionHead, error) {
 		return subscriptionHead{}, err
 	}
 	h := u.subscriptionHead()
-	if u.bad {
+	if u.Bad() {
 		return subscriptionHead{}, errCorrupt
 	}
 	return h, nil
@@ -113,20 +114,20 @@ func decodeSubscription(value []byte) (marketplace.Subscription, error) {
 	s := marketplace.Subscription{
 		Rev: h.rev, Listing: h.listing, Account: h.account, Subject: h.subject, Also: h.also,
 	}
-	s.ID = marketplace.SubscriptionID(u.string())
-	s.Provider = marketplace.Provider(u.string())
-	s.Previous = marketplace.SubscriptionID(u.string())
-	s.Next = marketplace.SubscriptionID(u.string())
+	s.ID = marketplace.SubscriptionID(u.Text())
+	s.Provider = marketplace.Provider(u.Text())
+	s.Previous = marketplace.SubscriptionID(u.Text())
+	s.Next = marketplace.SubscriptionID(u.Text())
 	s.Facts = u.facts()
-	s.Status = marketplace.Status(u.string())
-	s.SKU = u.string()
-	s.Quantity = u.int()
+	s.Status = marketplace.Status(u.Text())
+	s.SKU = u.Text()
+	s.Quantity = u.Int()
 	s.Trial = u.bool()
 	s.ExpiresAt = u.time()
 	s.Replaced = u.bool()
 	s.CreatedAt = u.time()
 	s.LastEventAt = u.time()
-	if err := u.done(); err != nil {
+	if err := u.Done(); err != nil {
 		return marketplace.Subscription{}, err
 	}
 	return s, nil
@@ -146,14 +147,14 @@ func (u *unpacker) facts() []marketplace.Fact {
 
 func (u *unpacker) fact() marketplace.Fact {
 	return marketplace.Fact{
-		Kind:      marketplace.Kind(u.string()),
-		Key:       u.string(),
-		Rank:      u.string(),
+		Kind:      marketplace.Kind(u.Text()),
+		Key:       u.Text(),
+		Rank:      u.Text(),
 		SeenAt:    u.time(),
-		Callback:  marketplace.CallbackID(u.string()),
+		Callback:  marketplace.CallbackID(u.Text()),
 		Trial:     u.maybe(),
-		SKU:       u.string(),
-		Quantity:  u.int(),
+		SKU:       u.Text(),
+		Quantity:  u.Int(),
 		ExpiresAt: u.time(),
 		Details:   u.details(),
 	}
@@ -166,7 +167,7 @@ func (u *unpacker) details() []marketplace.Attributed {
 	}
 	list := make([]marketplace.Attributed, n)
 	for i := range list {
-		list[i] = marketplace.Attributed{Name: u.string(), Value: u.string()}
+		list[i] = marketplace.Attributed{Name: u.Text(), Value: u.Text()}
 	}
 	return list
 }
@@ -175,15 +176,15 @@ func (u *unpacker) details() []marketplace.Attributed {
 func appendCloudAccount(dst []byte, a marketplace.Account, rev uint64) []byte {
 	dst = append(dst, formatPacked1)
 	dst = binary.AppendUvarint(dst, rev)
-	dst = appendString(dst, a.ID)
-	dst = appendString(dst, a.Listing)
-	dst = appendString(dst, a.Provider)
-	dst = appendString(dst, a.ProviderID)
-	dst = appendString(dst, a.Name)
-	dst = appendString(dst, a.BillingAccount)
+	dst = packed.AppendText(dst, a.ID)
+	dst = packed.AppendText(dst, a.Listing)
+	dst = packed.AppendText(dst, a.Provider)
+	dst = packed.AppendText(dst, a.ProviderID)
+	dst = packed.AppendText(dst, a.Name)
+	dst = packed.AppendText(dst, a.BillingAccount)
 	dst = binary.AppendUvarint(dst, uint64(len(a.Subscriptions)))
 	for _, id := range a.Subscriptions {
-		dst = appendString(dst, id)
+		dst = packed.AppendText(dst, id)
 	}
 	return appendTime(dst, a.CreatedAt)
 }
@@ -195,22 +196,22 @@ func decodeCloudAccount(value []byte) (marketplace.Account, error) {
 		return marketplace.Account{}, err
 	}
 	a := marketplace.Account{
-		Rev:            u.uint(),
-		ID:             marketplace.AccountID(u.string()),
-		Listing:        marketplace.ListingID(u.string()),
-		Provider:       marketplace.Provider(u.string()),
-		ProviderID:     u.string(),
-		Name:           u.string(),
-		BillingAccount: u.string(),
+		Rev:            u.Uint(),
+		ID:             marketplace.AccountID(u.Text()),
+		Listing:        marketplace.ListingID(u.Text()),
+		Provider:       marketplace.Provider(u.Text()),
+		ProviderID:     u.Text(),
+		Name:           u.Text(),
+		BillingAccount: u.Text(),
 	}
 	if n := u.count(); n > 0 {
 		a.Subscriptions = make([]marketplace.SubscriptionID, n)
 	}
 	for i := range a.Subscriptions {
-		a.Subscriptions[i] = marketplace.SubscriptionID(u.string())
+		a.Subscriptions[i] = marketplace.SubscriptionID(u.Text())
 	}
 	a.CreatedAt = u.time()
-	if err := u.done(); err != nil {
+	if err := u.Done(); err != nil {
 		return marketplace.Account{}, err
 	}
 	return a, nil

@@ -2,9 +2,7 @@ package bolt
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
-	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -256,19 +254,6 @@ func stable[T any](t *testing.T, value []byte, decode func([]byte) (T, error), e
 	again, err := decode(encode(rec))
 	if diff := cmp.Diff(rec, again); err != nil || diff != "" {
 		t.Errorf("encoding what was decoded = %v (-first +second):\n%s", err, diff)
-	}
-}
-
-// TestVarintOverflow: a number of more than 64 bits is damage, not a wrap.
-func TestVarintOverflow(t *testing.T) {
-	t.Parallel()
-	largest := binary.AppendUvarint(nil, math.MaxUint64)
-	if u := (unpacker{rest: string(largest)}); u.uint() != math.MaxUint64 || u.done() != nil {
-		t.Error("the largest number does not return")
-	}
-	largest[len(largest)-1]++
-	if u := (unpacker{rest: string(largest)}); u.uint() != 0 || u.done() == nil {
-		t.Error("a larger number than 64 bits is read")
 	}
 }
 

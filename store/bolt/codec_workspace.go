@@ -6,17 +6,18 @@ import (
 	"cloudsettle/core/account"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
+	"cloudsettle/store/internal/packed"
 )
 
 // appendWorkspace packs w with another revision: every settlement reads each.
 func appendWorkspace(dst []byte, w *workspace.Workspace, rev uint64) []byte {
 	dst = append(dst, formatPacked1)
 	dst = binary.AppendUvarint(dst, rev)
-	dst = appendString(dst, w.ID)
-	dst = appendString(dst, w.Name)
-	dst = appendString(dst, w.Site)
-	dst = appendString(dst, w.OwnerEmail)
-	dst = appendString(dst, w.OpenedBy)
+	dst = packed.AppendText(dst, w.ID)
+	dst = packed.AppendText(dst, w.Name)
+	dst = packed.AppendText(dst, w.Site)
+	dst = packed.AppendText(dst, w.OwnerEmail)
+	dst = packed.AppendText(dst, w.OpenedBy)
 	dst = appendTime(dst, w.LockedAt)
 	return appendTime(dst, w.CreatedAt)
 }
@@ -28,11 +29,11 @@ func decodeWorkspace(value []byte) (workspace.Workspace, error) {
 		return workspace.Workspace{}, err
 	}
 	w := workspace.Workspace{
-		Rev: u.uint(), ID: workspace.ID(u.string()), Name: u.string(), Site: u.string(),
-		OwnerEmail: u.string(), OpenedBy: marketplace.Provider(u.string()),
+		Rev: u.Uint(), ID: workspace.ID(u.Text()), Name: u.Text(), Site: u.Text(),
+		OwnerEmail: u.Text(), OpenedBy: marketplace.Provider(u.Text()),
 		LockedAt: u.time(), CreatedAt: u.time(),
 	}
-	if err := u.done(); err != nil {
+	if err := u.Done(); err != nil {
 		return workspace.Workspace{}, err
 	}
 	return w, nil
@@ -41,16 +42,16 @@ func decodeWorkspace(value []byte) (workspace.Workspace, error) {
 // appendBinding packs b: every settlement reads each that holds.
 func appendBinding(dst []byte, b *workspace.Binding) []byte {
 	dst = append(dst, formatPacked1)
-	dst = appendString(dst, b.ID)
-	dst = appendString(dst, b.Workspace)
-	dst = appendString(dst, b.BillingAccount)
-	dst = appendString(dst, b.Settlement.Method)
-	dst = appendString(dst, b.Settlement.Subscription)
+	dst = packed.AppendText(dst, b.ID)
+	dst = packed.AppendText(dst, b.Workspace)
+	dst = packed.AppendText(dst, b.BillingAccount)
+	dst = packed.AppendText(dst, b.Settlement.Method)
+	dst = packed.AppendText(dst, b.Settlement.Subscription)
 	dst = appendTime(dst, b.From)
 	dst = appendTime(dst, b.To)
-	dst = appendString(dst, b.Cause)
-	dst = appendString(dst, b.By)
-	return appendString(dst, b.Left)
+	dst = packed.AppendText(dst, b.Cause)
+	dst = packed.AppendText(dst, b.By)
+	return packed.AppendText(dst, b.Left)
 }
 
 // decodeBinding reads what appendBinding wrote.
@@ -60,15 +61,15 @@ func decodeBinding(value []byte) (workspace.Binding, error) {
 		return workspace.Binding{}, err
 	}
 	b := workspace.Binding{
-		ID: workspace.BindingID(u.string()), Workspace: workspace.ID(u.string()),
-		BillingAccount: account.ID(u.string()),
+		ID: workspace.BindingID(u.Text()), Workspace: workspace.ID(u.Text()),
+		BillingAccount: account.ID(u.Text()),
 		Settlement: workspace.Settlement{
-			Method: workspace.Method(u.string()), Subscription: marketplace.SubscriptionID(u.string()),
+			Method: workspace.Method(u.Text()), Subscription: marketplace.SubscriptionID(u.Text()),
 		},
 		From: u.time(), To: u.time(),
-		Cause: workspace.Cause(u.string()), By: u.string(), Left: marketplace.SubscriptionID(u.string()),
+		Cause: workspace.Cause(u.Text()), By: u.Text(), Left: marketplace.SubscriptionID(u.Text()),
 	}
-	if err := u.done(); err != nil {
+	if err := u.Done(); err != nil {
 		return workspace.Binding{}, err
 	}
 	return b, nil

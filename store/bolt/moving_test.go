@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"cloudsettle/core"
+	"cloudsettle/store/internal/packed"
 	"cloudsettle/store/storetest"
 )
 
@@ -81,11 +82,11 @@ func contents(t *testing.T, s *Store, b bucket) (all []byte) {
 	var walk func(in *bbolt.Bucket) error
 	walk = func(in *bbolt.Bucket) error {
 		return in.ForEach(func(key, value []byte) error {
-			all = appendString(all, string(key))
+			all = packed.AppendText(all, string(key))
 			if value == nil {
 				return walk(in.Bucket(key))
 			}
-			all = appendString(all, string(value))
+			all = packed.AppendText(all, string(value))
 			return nil
 		})
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cloudsettle/core"
-	"cloudsettle/store/internal/daypack"
+	"cloudsettle/store/internal/packed"
 )
 
 // maxDamages bounds how much damage Check describes; one would do to know.
@@ -28,7 +28,7 @@ func (s *Store) Check(ctx context.Context) error {
 				return err
 			}
 			for _, id := range ids {
-				found = append(found, fmt.Errorf("postgres: check: %s: %s: %w", c.what, id, daypack.ErrCorrupt))
+				found = append(found, fmt.Errorf("postgres: check: %s: %s: %w", c.what, id, packed.ErrCorrupt))
 			}
 		}
 		found = append(found, decodeAll(ctx, r)...)

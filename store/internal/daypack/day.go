@@ -12,20 +12,20 @@ package daypack
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
 	"cloudsettle/core"
 	"cloudsettle/core/usage"
+	"cloudsettle/store/internal/packed"
 )
 
 // format says how a value is packed; it is the value's first byte. Others are
 // of a later version of the program.
 const format byte = 2
 
-// ErrCorrupt is a value that no version of the program wrote.
-var ErrCorrupt = errors.New("the stored value is damaged")
+// reader reads the packed form of a day.
+type reader struct{ packed.Reader }
 
 const (
 	secondsPerHour = int64(time.Hour / time.Second)
@@ -50,17 +50,17 @@ const leastSample = 1 + 2
 func unpackDay(value []byte) (dayHead, error) {
 	switch {
 	case len(value) == 0:
-		return dayHead{}, ErrCorrupt
+		return dayHead{}, packed.ErrCorrupt
 	case value[0] != format:
 		return dayHead{}, fmt.Errorf("format %d: %w", value[0], core.ErrSchema)
 	case len(value) < dayHeadSize:
-		return dayHead{}, ErrCorrupt
+		return dayHead{}, packed.ErrCorrupt
 	}
 	h := dayHead{
 		binary.BigEndian.Uint64(value[1:]), binary.BigEndian.Uint32(value[9:]), value[dayHeadSize:],
 	}
 	if uint64(h.count) > uint64(len(h.rest)/leastSample) {
-		return dayHead{}, ErrCorrupt
+		return dayHead{}, packed.ErrCorrupt
 	}
 	return h, nil
 }
@@ -74,15 +74,15 @@ type series struct {
 
 // series reads the next series; none is left when its item is empty.
 func (u *reader) series() series {
-	if u.rest == "" {
+	if u.Rest == "" {
 		return series{}
 	}
-	before := u.rest
-	s := series{item: u.string(), variant: u.string(), samples: u.string()}
+	before := u.Rest
+	s := series{item: u.Text(), variant: u.Text(), samples: u.Text()}
 	if s.item == "" {
-		u.fail()
+		u.Fail()
 	}
-	s.packed = before[:len(before)-len(u.rest)]
+	s.packed = before[:len(before)-len(u.Rest)]
 	return s
 }
 
@@ -103,11 +103,11 @@ func (h hourly) append(dst []byte) []byte {
 
 // hourly reads the next hour of a series; at its end none is there.
 func (u *reader) hourly() hourly {
-	if u.rest == "" {
+	if u.Rest == "" {
 		return hourly{}
 	}
-	h := hourly{hour: u.int(), quantity: u.quantity(), there: true}
-	h.there = !u.bad
+	h := hourly{hour: u.Int(), quantity: u.quantity(), there: true}
+	h.there = !u.Bad()
 	return h
 }
 
@@ -126,16 +126,16 @@ func Decode(value []byte, workspace string, day usage.Day) (usage.Record, error)
 	rec := usage.Record{
 		Workspace: workspace, Day: day, Rev: head.rev, Samples: make([]usage.Sample, 0, head.count),
 	}
-	u := &reader{rest: string(head.rest)}
+	u := &reader{packed.Reader{Rest: string(head.rest)}}
 	for s := u.series(); s.item != ""; s = u.series() {
 		if rec.Samples, err = appendSamples(rec.Samples, s, &rec); err != nil {
 			return usage.Record{}, err
 		}
 	}
 	if len(rec.Samples) != int(head.count) {
-		return usage.Record{}, ErrCorrupt
+		return usage.Record{}, packed.ErrCorrupt
 	}
-	return rec, u.done()
+	return rec, u.Done()
 }
 
 // Encode appends a packed day to dst, with the revision that rec has: the
@@ -166,11 +166,11 @@ func Encode(dst []byte, rec *usage.Record) ([]byte, error) {
 // room for.
 func appendSamples(dst []usage.Sample, s series, rec *usage.Record) ([]usage.Sample, error) {
 	midnight := hoursPerDay * int64(rec.Day)
-	for u := (reader{rest: s.samples}); u.rest != ""; {
-		hour, head, coef := u.int(), u.byte(), u.uint()
+	for u := (reader{packed.Reader{Rest: s.samples}}); u.Rest != ""; {
+		hour, head, coef := u.Int(), u.Byte(), u.Uint()
 		quantity, err := Decimal(head, coef)
-		if u.bad || err != nil || len(dst) == cap(dst) {
-			return nil, ErrCorrupt
+		if u.Bad() || err != nil || len(dst) == cap(dst) {
+			return nil, packed.ErrCorrupt
 		}
 		dst = dst[:len(dst)+1]
 		to := &dst[len(dst)-1] // field by field: a copy of the whole is slow while garbage is collected

@@ -12,6 +12,7 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/core/usage"
+	"cloudsettle/store/internal/packed"
 )
 
 // decimals draws any decimal.
@@ -148,8 +149,8 @@ func TestDamagedDayIsRefused(t *testing.T) {
 	damaged := bytes.Clone(value)
 	damaged[len(damaged)-1] |= 0x80 // the quantity goes on beyond its series
 	for name, stored := range map[string][]byte{"cut": value[:len(value)-1], "damaged": damaged} {
-		if _, _, err := mergeInto(stored, []usage.Sample{sample}); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("merging into a %s day = %v, want ErrCorrupt", name, err)
+		if _, _, err := mergeInto(stored, []usage.Sample{sample}); !errors.Is(err, packed.ErrCorrupt) {
+			t.Errorf("merging into a %s day = %v, want packed.ErrCorrupt", name, err)
 		}
 	}
 }

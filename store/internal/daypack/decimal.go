@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"github.com/govalues/decimal"
+
+	"cloudsettle/store/internal/packed"
 )
 
 // A packed quantity is a byte with its scale and sign, then its coefficient.
@@ -21,17 +23,17 @@ func AppendDecimal(dst []byte, q decimal.Decimal) []byte {
 
 // quantity reads a packed quantity and leaves it packed.
 func (u *reader) quantity() string {
-	before := u.rest
-	u.byte()
-	u.uint()
-	return before[:len(before)-len(u.rest)]
+	before := u.Rest
+	u.Byte()
+	u.Uint()
+	return before[:len(before)-len(u.Rest)]
 }
 
 // unpackDecimal is the reverse of AppendDecimal.
-func unpackDecimal(packed string) (decimal.Decimal, error) {
-	u := reader{rest: packed}
-	head, coef := u.byte(), u.uint()
-	if err := u.done(); err != nil {
+func unpackDecimal(text string) (decimal.Decimal, error) {
+	u := reader{packed.Reader{Rest: text}}
+	head, coef := u.Byte(), u.Uint()
+	if err := u.Done(); err != nil {
 		return decimal.Decimal{}, err
 	}
 	return Decimal(head, coef)
@@ -41,7 +43,7 @@ func unpackDecimal(packed string) (decimal.Decimal, error) {
 func Decimal(head byte, coef uint64) (decimal.Decimal, error) {
 	q, err := newDecimal(coef, int(head&^negative))
 	if err != nil {
-		return decimal.Decimal{}, ErrCorrupt
+		return decimal.Decimal{}, packed.ErrCorrupt
 	}
 	if head&negative != 0 {
 		q = q.Neg()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"cloudsettle/core/usage"
+	"cloudsettle/store/internal/packed"
 )
 
 // Merge appends to dst the stored day with the batch merged into it, and notes
@@ -40,7 +41,7 @@ func (m *merger) merge(dst, value []byte) ([]byte, error) {
 	}
 	at := len(dst)
 	dst = append(append(dst, format), make([]byte, dayHeadSize-1)...)
-	u := &reader{rest: string(head.rest)}
+	u := &reader{packed.Reader{Rest: string(head.rest)}}
 	stored := u.series()
 	for stored.item != "" || len(m.fresh) > 0 {
 		order := -1
@@ -62,18 +63,18 @@ func (m *merger) merge(dst, value []byte) ([]byte, error) {
 		}
 	}
 	if m.bad {
-		return nil, ErrCorrupt
+		return nil, packed.ErrCorrupt
 	}
 	binary.BigEndian.PutUint64(dst[at+1:], head.rev+1)
 	binary.BigEndian.PutUint32(dst[at+9:], head.count+m.added)
-	return dst, u.done()
+	return dst, u.Done()
 }
 
 // mergeSeries appends the series that the batch continues with, merged into
 // its stored samples.
 func (m *merger) mergeSeries(dst []byte, stored string) []byte {
 	item, variant := m.fresh[0].item, m.fresh[0].variant
-	old := &reader{rest: stored}
+	old := &reader{packed.Reader{Rest: stored}}
 	out := m.scratch[:0]
 	now := old.hourly()
 	for len(m.fresh) > 0 && m.fresh[0].item == item && m.fresh[0].variant == variant {
@@ -91,9 +92,9 @@ func (m *merger) mergeSeries(dst []byte, stored string) []byte {
 		out = now.append(out)
 		now = old.hourly()
 	}
-	m.scratch, m.bad = out, m.bad || old.bad
-	dst = appendString(dst, item)
-	dst = appendString(dst, variant)
+	m.scratch, m.bad = out, m.bad || old.Bad()
+	dst = packed.AppendText(dst, item)
+	dst = packed.AppendText(dst, variant)
 	dst = binary.AppendUvarint(dst, uint64(len(out)))
 	return append(dst, out...)
 }

@@ -8,6 +8,7 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/core/usage"
+	"cloudsettle/store/internal/packed"
 )
 
 // Batch is the part of a batch of samples that goes into one stored value.
@@ -68,24 +69,24 @@ func Split(entries []usage.Entry) ([]Batch, error) {
 
 // packEntries checks samples and packs their quantities.
 func packEntries(entries []usage.Entry) ([]sample, error) {
-	packed := make([]sample, len(entries))
+	list := make([]sample, len(entries))
 	var quantities []byte
 	for i := range entries {
 		e := &entries[i]
 		if err := checkSample(i, &e.Sample); err != nil {
 			return nil, err
 		}
-		packed[i] = sample{
+		list[i] = sample{
 			item: e.Item, variant: e.Variant,
 			hour: e.Hour.Unix()/secondsPerHour - hoursPerDay*int64(e.Day),
 		}
 		quantities = AppendDecimal(quantities, e.Quantity)
 	}
-	rest := &reader{rest: string(quantities)}
-	for i := range packed {
-		packed[i].quantity = rest.quantity()
+	rest := &reader{packed.Reader{Rest: string(quantities)}}
+	for i := range list {
+		list[i].quantity = rest.quantity()
 	}
-	return packed, nil
+	return list, nil
 }
 
 func checkSample(at int, s *usage.Sample) error {
