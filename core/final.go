@@ -101,7 +101,7 @@ func (s *Service) prepareFinal(ctx context.Context, tx ReadTx, job finalJob, bac
 	if err != nil {
 		return nil, err
 	}
-	prices, err := loadTariffs(ctx, tx)
+	prices, err := s.tariffs(ctx, tx)
 	if err != nil {
 		return nil, err
 	}

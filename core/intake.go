@@ -84,7 +84,7 @@ type intake struct {
 
 // sort checks each sample and finds its day.
 func (in *intake) sort(ctx context.Context, tx ReadTx, samples []UsageSample) (err error) {
-	if in.prices, err = loadTariffs(ctx, tx); err != nil {
+	if in.prices, err = in.tariffs(ctx, tx); err != nil {
 		return err
 	}
 	in.entries = make([]usage.Entry, 0, len(samples))

@@ -15,6 +15,10 @@ import (
 // maxBooks bounds a scan of all price books; a seller has tens.
 const maxBooks = 10_000
 
+// settingNewestBook names the book that was added last: what was read of all
+// books holds until that changes.
+const settingNewestBook = "newest_price_book"
+
 // AddPriceBook stores a new version of a price book. Errors: ErrInvalid with
 // every problem.
 func (s *Service) AddPriceBook(ctx context.Context, r Request, b pricing.Book) (pricing.Book, error) {
@@ -32,7 +36,10 @@ func (s *Service) AddPriceBook(ctx context.Context, r Request, b pricing.Book) (
 				b.Version = max(b.Version, other.Version+1)
 			}
 		}
-		return b, string(b.ID), tx.AddPriceBook(ctx, b)
+		return b, string(b.ID), first(
+			func() error { return tx.AddPriceBook(ctx, b) },
+			func() error { return tx.PutSetting(ctx, settingNewestBook, string(b.ID)) },
+		)
 	})
 }
 
@@ -80,6 +87,32 @@ type tariffs struct {
 	known  map[string]map[string]bool // zone → measures that samples may be called
 }
 
+// priceList keeps tariffs between reports.
+type priceList struct {
+	mu     sync.Mutex
+	newest string // the book added last when they were read
+	*tariffs
+}
+
+// tariffs returns all price books, compiled once for all who ask.
+func (s *Service) tariffs(ctx context.Context, tx ReadTx) (*tariffs, error) {
+	newest, err := tx.Setting(ctx, settingNewestBook)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	s.prices.mu.Lock()
+	defer s.prices.mu.Unlock()
+	if s.prices.tariffs != nil && s.prices.newest == newest {
+		return s.prices.tariffs, nil
+	}
+	t, err := loadTariffs(ctx, tx)
+	if err == nil {
+		s.prices.newest, s.prices.tariffs = newest, t
+	}
+	return t, err
+}
+
+// loadTariffs reads all price books.
 func loadTariffs(ctx context.Context, tx ReadTx) (*tariffs, error) {
 	books, err := collect(tx.PriceBooks(ctx, Page{Limit: maxBooks}))
 	if err != nil {

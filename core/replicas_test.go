@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/govalues/decimal"
+
 	"cloudsettle/core"
 	"cloudsettle/core/ledger"
 	"cloudsettle/core/metering"
@@ -347,6 +349,30 @@ func TestTakenOverReporterStops(t *testing.T) {
 		t.Errorf("the marketplace has %d units, want %d", got, 3*360)
 	}
 	x.sound()
+}
+
+// TestReplicasShareNewPrices: a price book that one added holds for another
+// that has read the ones before.
+func TestReplicasShareNewPrices(t *testing.T) {
+	t.Parallel()
+	x := newTill(t)
+	a, b := x.replica("a"), x.replica("b")
+	ws := x.workspace("c1")
+	accepts := func(s *core.Service, item string, want int) {
+		t.Helper()
+		r, err := s.ReportUsage(t.Context(), []core.UsageSample{{Workspace: string(ws), Item: item, Variant: "7d", Hour: x.start, Quantity: decimal.One}})
+		must(t, err)
+		if r.Accepted != want {
+			t.Errorf("%s: accepted %d, want %d", item, r.Accepted, want)
+		}
+	}
+	accepts(b, "logs", 1)
+	accepts(b, "news", 0)
+	more := book(t)
+	more.Items[0].Code = "news"
+	_, err := a.AddPriceBook(t.Context(), core.Request{}, more)
+	must(t, err)
+	accepts(b, "news", 1)
 }
 
 // TestFlushComesAfterThePassBefore: a flush while the program reports by itself

@@ -56,6 +56,7 @@ type Service struct {
 	watch    watch
 	zeroed   zeroLog
 	duties   duties
+	prices   priceList
 	rangeOf  int // how many workspaces of a day are settled as one task
 }
 

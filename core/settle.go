@@ -139,7 +139,7 @@ type chunk struct {
 // closes chunks at the end, or after one with an error.
 func (s *Service) rateRange(ctx context.Context, r dayRange, o SettleOptions, chunks chan<- chunk) {
 	defer close(chunks)
-	prices, err := InView(ctx, s.Store, loadTariffs)
+	prices, err := InView(ctx, s.Store, s.tariffs)
 	for more := true; more; {
 		var c chunk
 		if c.err = err; err == nil {
