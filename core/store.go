@@ -154,6 +154,9 @@ type WorkspaceReader interface {
 	Binding(ctx context.Context, id workspace.ID) (workspace.Binding, error)
 	// BindingHistory yields all bindings of a workspace, oldest first.
 	BindingHistory(ctx context.Context, id workspace.ID) iter.Seq2[workspace.Binding, error]
+	// BindingHistories is BindingHistory of the workspaces from one to another,
+	// one workspace after the other.
+	BindingHistories(ctx context.Context, first, last workspace.ID) iter.Seq2[workspace.Binding, error]
 	// BindingsTo yields the bindings that hold now and settle through a
 	// subscription, in byte order of their workspaces.
 	BindingsTo(ctx context.Context, id marketplace.SubscriptionID) iter.Seq2[workspace.Binding, error]

@@ -68,6 +68,9 @@ type PriceWriter interface {
 // BillReader reads bills.
 type BillReader interface {
 	DailyBill(ctx context.Context, id workspace.ID, day usage.Day) (settlement.DailyBill, error)
+	// DailyBillsOf is DailyBill for many, in the order of keys; one that is
+	// missing has no ID.
+	DailyBillsOf(ctx context.Context, keys ...settlement.DailyKey) ([]settlement.DailyBill, error)
 	// DailyBillsOn yields the bills of one day, by workspace, which is the key
 	// of a page.
 	DailyBillsOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[settlement.DailyBill, error]
@@ -120,6 +123,9 @@ type LedgerReader interface {
 	// LedgerTransactions yields a book from its beginning; After is the decimal
 	// number of the last transaction seen.
 	LedgerTransactions(ctx context.Context, id account.ID, c money.Currency, p Page) iter.Seq2[ledger.Transaction, error]
+	// LedgerBooks yields whole books from their beginning, those from one to
+	// another with all between, in the order of LedgerHeads.
+	LedgerBooks(ctx context.Context, first, last ledger.Key) iter.Seq2[ledger.Transaction, error]
 	// Purses returns, in the order of keys, the ends of books and all funds of
 	// their owners, with a zero At.
 	Purses(ctx context.Context, keys ...ledger.Key) ([]settlement.Purse, error)

@@ -32,6 +32,12 @@ func DailyBillID(w workspace.ID, d usage.Day) BillID {
 	return BillID("db_" + d.String() + "_" + string(w))
 }
 
+// DailyKey is the place of a daily bill.
+type DailyKey struct {
+	Workspace workspace.ID
+	Day       usage.Day
+}
+
 // Line is one rated item of a daily bill.
 type Line struct {
 	Item       string          `json:"item"`

@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -34,6 +35,18 @@ func (r *reader) DailyBill(
 		return settlement.DailyBill{}, errBill(settlement.DailyBillID(id, day), err)
 	}
 	return b, nil
+}
+
+// DailyBillsOf implements core.BillReader.
+func (r *reader) DailyBillsOf(ctx context.Context, keys ...settlement.DailyKey) ([]settlement.DailyBill, error) {
+	out := make([]settlement.DailyBill, len(keys))
+	for i, k := range keys {
+		var err error
+		if out[i], err = r.DailyBill(ctx, k.Workspace, k.Day); err != nil && !errors.Is(err, core.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func errBill(id settlement.BillID, err error) error {

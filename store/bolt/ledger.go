@@ -74,9 +74,35 @@ func (r *reader) LedgerTransactions(
 	}
 }
 
+// LedgerBooks implements core.LedgerReader.
+func (r *reader) LedgerBooks(_ context.Context, first, last ledger.Key) iter.Seq2[ledger.Transaction, error] {
+	return func(yield func(ledger.Transaction, error) bool) {
+		if r.over {
+			yield(ledger.Transaction{}, errOver)
+			return
+		}
+		from, to := bookPrefix(first), bookPrefix(last)
+		for key, value := range r.scan(ledgerTransactions, nil, from, ascending) {
+			if bytes.Compare(key, to) > 0 && !bytes.HasPrefix(key, to) {
+				return
+			}
+			t, err := decodeTransaction(value)
+			if err != nil {
+				err = fmt.Errorf("bolt: ledger at %q: %w", key, err)
+			}
+			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// bookPrefix is what the keys of a book begin with.
+func bookPrefix(k ledger.Key) []byte { return append(append(prefixOf(k.Owner), k.Currency...), 0) }
+
 // bookPage returns what the keys of a book begin with and where a page begins.
 func bookPage(id account.ID, c money.Currency, p core.Page) (prefix, after []byte, err error) {
-	prefix = append(append(prefixOf(string(id)), c...), 0)
+	prefix = bookPrefix(ledger.Key{Owner: string(id), Currency: c})
 	if p.After == "" {
 		return prefix, nil, nil
 	}

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -67,6 +68,26 @@ func (r *reader) BindingHistory(
 	_ context.Context, id workspace.ID,
 ) iter.Seq2[workspace.Binding, error] {
 	return members(r, bindingsByWorkspace, string(id), core.Page{}, r.binding)
+}
+
+// BindingHistories implements core.WorkspaceReader.
+func (r *reader) BindingHistories(_ context.Context, first, last workspace.ID) iter.Seq2[workspace.Binding, error] {
+	return func(yield func(workspace.Binding, error) bool) {
+		if r.over {
+			yield(workspace.Binding{}, errOver)
+			return
+		}
+		to := prefixOf(string(last))
+		for key := range r.scan(bindingsByWorkspace, nil, prefixOf(string(first)), ascending) {
+			if bytes.Compare(key, to) > 0 && !bytes.HasPrefix(key, to) {
+				return
+			}
+			b, err := r.binding(string(key[bytes.IndexByte(key, 0)+1:]))
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // BindingsTo implements core.WorkspaceReader.

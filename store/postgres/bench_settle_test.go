@@ -56,6 +56,11 @@ func BenchmarkSettleDay(b *testing.B) {
 				floor := copySettled(b, url)
 				b.ReportMetric(float64(n)/took.Seconds(), "bills/s")
 				b.ReportMetric(floor.Seconds()/took.Seconds(), "share-of-copy")
+				began = time.Now()
+				if v, err := svc.Verify(b.Context()); err != nil || !v.OK {
+					b.Fatalf("verify: %+v, %v", v, err)
+				}
+				b.ReportMetric(time.Since(began).Seconds()/took.Seconds(), "verify/settle")
 				b.StartTimer()
 			}
 		})

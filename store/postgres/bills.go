@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,30 @@ func (r *reader) DailyBill(ctx context.Context, id workspace.ID, day usage.Day) 
 	}
 	return only(ctx, r, "daily bill", name, scanDailyBill,
 		"select "+dailyBillColumns+" from daily_bills where day = $1 and workspace = $2", int32(day), string(id))
+}
+
+// DailyBillsOf implements core.BillReader.
+func (r *reader) DailyBillsOf(ctx context.Context, keys ...settlement.DailyKey) ([]settlement.DailyBill, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	days, workspaces := make([]int32, len(keys)), make([]string, len(keys))
+	at := make(map[settlement.DailyKey][]int, len(keys))
+	for i, k := range keys {
+		days[i], workspaces[i] = int32(k.Day), clean(string(k.Workspace))
+		at[k] = append(at[k], i)
+	}
+	found, err := all(ctx, r, scanDailyBill, `
+		select `+dailyBillColumns+` from daily_bills
+		where (day, workspace) in (select * from unnest($1::int[], $2::text[])) and day >= $3 and day <= $4`,
+		days, workspaces, slices.Min(days), slices.Max(days))
+	out := make([]settlement.DailyBill, len(keys))
+	for i := range found {
+		for _, n := range at[settlement.DailyKey{Workspace: found[i].Workspace, Day: found[i].Day}] {
+			out[n] = found[i]
+		}
+	}
+	return out, err
 }
 
 // DailyBillsOn implements core.BillReader.

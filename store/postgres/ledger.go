@@ -91,6 +91,28 @@ func (r *reader) LedgerTransactions(
 	})
 }
 
+// LedgerBooks implements core.LedgerReader.
+func (r *reader) LedgerBooks(ctx context.Context, first, last ledger.Key) iter.Seq2[ledger.Transaction, error] {
+	return list(ctx, r, core.Page{}, listing[ledger.Transaction]{
+		`select ` + transactionColumns + ` from ledger_transactions
+		where (owner, currency, seq) > ($1, $2, $3) and (owner, currency) <= ($4, $5) order by owner, currency, seq limit $6`,
+		func(after string) ([]any, error) {
+			at := []any{clean(first.Owner), clean(string(first.Currency)), int64(0)}
+			if key := strings.Split(after, "\x00"); len(key) == len(at) {
+				seq, err := strconv.ParseInt(key[2], 10, 64)
+				if err != nil {
+					return nil, err
+				}
+				at = []any{key[0], key[1], seq}
+			}
+			return append(at, clean(last.Owner), clean(string(last.Currency))), nil
+		},
+		scanTransaction, func(t *ledger.Transaction) string {
+			return t.Owner + "\x00" + string(t.Currency) + "\x00" + strconv.FormatUint(t.Seq, 10)
+		},
+	})
+}
+
 // Purses implements core.LedgerReader.
 func (r *reader) Purses(ctx context.Context, keys ...ledger.Key) ([]settlement.Purse, error) {
 	owners := make([]string, len(keys))

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"iter"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -86,6 +87,22 @@ func (r *reader) BindingHistory(ctx context.Context, id workspace.ID) iter.Seq2[
 	return list(ctx, r, core.Page{}, listing[workspace.Binding]{
 		"select " + bindingColumns + " from bindings b where b.workspace = $1 and b.id > $2 order by b.id limit $3",
 		of(string(id)), scanBinding, bindingID,
+	})
+}
+
+// BindingHistories implements core.WorkspaceReader.
+func (r *reader) BindingHistories(ctx context.Context, first, last workspace.ID) iter.Seq2[workspace.Binding, error] {
+	return list(ctx, r, core.Page{}, listing[workspace.Binding]{
+		`select ` + bindingColumns + ` from bindings b where (b.workspace, b.id) > ($1, $2) and b.workspace <= $3
+		order by b.workspace, b.id limit $4`,
+		func(after string) ([]any, error) {
+			workspace, id, found := strings.Cut(after, "\x00")
+			if !found {
+				workspace = string(first)
+			}
+			return []any{clean(workspace), clean(id), clean(string(last))}, nil
+		},
+		scanBinding, func(b *workspace.Binding) string { return string(b.Workspace) + "\x00" + string(b.ID) },
 	})
 }
 

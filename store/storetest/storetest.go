@@ -137,6 +137,7 @@ func ofMoney() []promise {
 		{"LedgerIsExact", ledgerIsExact},
 		{"FundsFollowTheirOwner", fundsFollow},
 		{"PursesAreInOrder", pursesInOrder},
+		{"ManyAreReadAsEach", readTogether},
 		{"PendingIsByDeadline", pendingIsByDeadline},
 		{"MeterPeriodsAreUnique", meterPeriods},
 		{"MeterSumsBeginAtZero", meterSums},
