@@ -112,13 +112,16 @@ func TestReplicasOnOneDatabase(t *testing.T) {
 	t.Cleanup(func() { _ = st.Close() })
 	day := coreusage.DayOf(time.Now(), time.UTC) - 2 // over everywhere
 	fillDay(t, st, day)
+	began := time.Now()
 	three := replicas(t, 3, url)
 	heardByAll(t, three)
 
 	run, kept := killedAt(t, st, day, three[1], three[0], three[2])
 	left := []*rig{three[0], three[2]}
-	until(t, "the others have done all but what it had leased", func() bool { return rangesLeft(t, st, run) == 1 })
-	if n := billsOn(t, st, day, 0); n >= replicaSpaces || n <= len(kept) {
+	until(t, "the others have done all but what it had leased", func() bool { return rangesLeft(t, st, run) <= 1 })
+	n := billsOn(t, st, day, 0)
+	leased := time.Since(began) < time.Minute // on a slower machine its lease may have ended, and the day be due
+	if n <= len(kept) || leased && n >= replicaSpaces {
 		t.Errorf("%d bills are made while its lease lasts, %d of them its own, want some of %d", n, len(kept), replicaSpaces)
 	}
 	for _, r := range left { // what it had leased is free
