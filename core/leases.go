@@ -124,6 +124,12 @@ func (s *Service) acquire(ctx context.Context, d duty, term time.Duration) (bool
 	})
 }
 
+// atWork tells the lease of a duty that is being done from one that only rests
+// after it, which lasts longer. It is for duties without a time apart.
+func atWork(l Lease, now time.Time) bool {
+	return now.Before(l.Until) && l.Until.Sub(l.From) <= leaseTerm
+}
+
 // renewing runs do and renews the lease meanwhile.
 func (s *Service) renewing(ctx context.Context, d duty, do func(context.Context) error) error {
 	held, lose := context.WithCancelCause(ctx)

@@ -276,8 +276,14 @@ func (s *Service) helpDay(ctx context.Context, day usage.Day) (going bool, err e
 	return s.dayGoing(ctx, day)
 }
 
+// dayGoing reports whether somebody is at a day: at its ranges, at all of it, or
+// about to cut it.
 func (s *Service) dayGoing(ctx context.Context, day usage.Day) (bool, error) {
 	return InView(ctx, s.Store, func(ctx context.Context, tx ReadTx) (bool, error) {
+		l, err := tx.Lease(ctx, s.settlingDay(day).name)
+		if err != nil || atWork(l, s.Now()) {
+			return true, err
+		}
 		run, err := tx.SettlementRun(ctx, dayRun(day))
 		if errors.Is(err, ErrNotFound) {
 			return false, nil

@@ -138,13 +138,14 @@ func TestBadNetwork(t *testing.T) {
 	t.Parallel()
 	url := pgtest.New(t)
 	server := pgtest.Shared(t)
-	p := newProxy(t, server.Addr())
+	n := &badNetwork{}
+	p := newProxy(t, server.Addr(), n.carry)
 	s, err := postgres.Open(t.Context(), server.At(p.addr(), url)+pool)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	p.breakOne.Store(20) // of 20 messages
+	n.breakOne.Store(20) // of 20 messages
 	const workers, rounds = 8, 60
 	var wg sync.WaitGroup
 	var acked atomic.Int64
@@ -170,7 +171,7 @@ func TestBadNetwork(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	p.breakOne.Store(0)
+	n.breakOne.Store(0)
 	total := int64(0)
 	err = s.View(t.Context(), func(ctx context.Context, tx core.ReadTx) error {
 		for sub, err := range tx.Subscriptions(ctx, "", core.Page{}) {
@@ -181,29 +182,61 @@ func TestBadNetwork(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || total != acked.Load() || p.broken.Load() == 0 {
-		t.Errorf("stored %d of %d acknowledged, %v, %d connections broken", total, acked.Load(), err, p.broken.Load())
+	if err != nil || total != acked.Load() || n.broken.Load() == 0 {
+		t.Errorf("stored %d of %d acknowledged, %v, %d connections broken", total, acked.Load(), err, n.broken.Load())
 	}
-	t.Logf("%d acknowledged over %d broken connections", acked.Load(), p.broken.Load())
+	t.Logf("%d acknowledged over %d broken connections", acked.Load(), n.broken.Load())
 }
 
-// proxy is a bad network.
-type proxy struct {
-	listener net.Listener
-	to       string
+// badNetwork carries bytes slowly and breaks connections.
+type badNetwork struct {
 	// breakOne is of how many messages one breaks its connection; 0 is none.
 	breakOne atomic.Int64
 	broken   atomic.Int64
-	wg       sync.WaitGroup
 }
 
-func newProxy(t *testing.T, to string) *proxy {
+// carry passes on what arrives until one side ends or the connection breaks.
+// What arrived is passed on before it breaks, or is not: an answer is lost in
+// the second case only, a request in either.
+func (n *badNetwork) carry(from, to net.Conn, _ bool) {
+	buf := make([]byte, 64<<10)
+	for {
+		size, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+		one := n.breakOne.Load()
+		breaks := one > 0 && rand.Int64N(one) == 0
+		if breaks && rand.IntN(2) == 0 {
+			size = rand.IntN(size)
+		}
+		if _, err := to.Write(buf[:size]); err != nil || breaks {
+			if breaks {
+				n.broken.Add(1)
+			}
+			return
+		}
+	}
+}
+
+// proxy is a network between clients and a server.
+type proxy struct {
+	listener net.Listener
+	to       string
+	// carry carries what one side sends until the connection, both ways, is to
+	// be closed.
+	carry func(from, to net.Conn, fromClient bool)
+	wg    sync.WaitGroup
+}
+
+func newProxy(t *testing.T, to string, carry func(from, to net.Conn, fromClient bool)) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, to: to}
+	p := &proxy{listener: l, to: to, carry: carry}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -216,43 +249,22 @@ func (p *proxy) addr() string { return p.listener.Addr().String() }
 
 func (p *proxy) accept() {
 	for {
-		from, err := p.listener.Accept()
+		client, err := p.listener.Accept()
 		if err != nil {
 			return
 		}
-		to, err := net.Dial("tcp", p.to)
+		server, err := net.Dial("tcp", p.to)
 		if err != nil {
-			_ = from.Close()
+			_ = client.Close()
 			continue
 		}
-		p.wg.Go(func() { p.carry(from, to) })
-		p.wg.Go(func() { p.carry(to, from) })
+		p.wg.Go(func() { p.link(client, server, true) })
+		p.wg.Go(func() { p.link(server, client, false) })
 	}
 }
 
-// carry passes on what arrives until one side ends or the connection breaks.
-// What arrived is passed on before it breaks, or is not: an answer is lost in
-// the second case only, a request in either.
-func (p *proxy) carry(from, to net.Conn) {
+func (p *proxy) link(from, to net.Conn, fromClient bool) {
 	defer from.Close()
 	defer to.Close()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
-		one := p.breakOne.Load()
-		breaks := one > 0 && rand.Int64N(one) == 0
-		if breaks && rand.IntN(2) == 0 {
-			n = rand.IntN(n)
-		}
-		if _, err := to.Write(buf[:n]); err != nil || breaks {
-			if breaks {
-				p.broken.Add(1)
-			}
-			return
-		}
-	}
+	p.carry(from, to, fromClient)
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,11 +13,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"cloudsettle/core"
-	"cloudsettle/core/account"
 	"cloudsettle/core/ledger"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/metering"
-	"cloudsettle/core/money"
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
@@ -102,107 +98,6 @@ func TestPartitionRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	report()
-}
-
-// TestWallets: workers of three replicas take from and add to wallets that they
-// share, and every wallet ends with what was added less what was taken, never
-// below zero.
-func TestWallets(t *testing.T) {
-	t.Parallel()
-	const workers, wallets = 64, 256
-	const budget = 40 * time.Second // a busy machine does fewer
-	rounds := 1563                  // 100,032 in all
-	if testing.Short() || raceEnabled {
-		rounds = 20
-	}
-	url := pgtest.New(t)
-	replicas := []*postgres.Store{open(t, url), open(t, url), open(t, url)}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	began := time.Now()
-	sums := make([][wallets]money.Micros, workers)
-	var wg sync.WaitGroup
-	var done atomic.Int64
-	for w := range workers {
-		wg.Go(func() {
-			random := rand.New(rand.NewPCG(seed, uint64(w)))
-			for n := 0; n < rounds && time.Since(began) < budget; n++ {
-				wallet, amount := random.IntN(wallets), money.Micros(random.IntN(2000)-900)
-				moved, err := move(t.Context(), replicas[w%len(replicas)], account.ID(fmt.Sprintf("ba_%03d", wallet)), amount)
-				if err != nil {
-					t.Errorf("seed %d: %v", seed, err)
-					return
-				}
-				sums[w][wallet] += moved
-				done.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	t.Logf("%d operations, %.0f a second", done.Load(), float64(done.Load())/time.Since(began).Seconds())
-	checkWallets(t, replicas[0], func(wallet int) (sum money.Micros) {
-		for w := range workers {
-			sum += sums[w][wallet]
-		}
-		return sum
-	})
-}
-
-// move adds to a wallet, or takes from it what is there, and returns how much.
-func move(ctx context.Context, s core.Store, id account.ID, amount money.Micros) (money.Micros, error) {
-	return core.InTx(ctx, s, func(ctx context.Context, tx core.Tx) (money.Micros, error) {
-		h, err := tx.LedgerHead(ctx, id, "CNY")
-		if err != nil {
-			return 0, err
-		}
-		amount := max(amount, -h.Of(ledger.Cash))
-		if amount == 0 {
-			return 0, nil
-		}
-		b := ledger.Book{Head: h}
-		_, err = b.Post(ledger.Transaction{At: benchNow, Kind: ledger.Adjustment, Postings: []ledger.Posting{
-			{Account: ledger.Cash, Micros: amount}, {Account: ledger.External, Micros: -amount},
-		}})
-		if err != nil {
-			return 0, err
-		}
-		return amount, tx.AppendLedger(ctx, b)
-	})
-}
-
-// checkWallets compares every wallet with the model, and its chain with itself.
-func checkWallets(t *testing.T, s core.Store, want func(wallet int) money.Micros) {
-	t.Helper()
-	err := s.View(t.Context(), func(ctx context.Context, tx core.ReadTx) error {
-		for h, err := range tx.LedgerHeads(ctx, core.Page{}) {
-			if err != nil {
-				return err
-			}
-			var wallet int
-			if _, err := fmt.Sscanf(h.Owner, "ba_%d", &wallet); err != nil {
-				return err
-			}
-			if got := h.Of(ledger.Cash); got != want(wallet) || got < 0 {
-				t.Errorf("%s holds %s, want %s", h.Owner, got, want(wallet))
-			}
-			proof := ledger.NewProof(ledger.Head{Owner: h.Owner, Currency: h.Currency})
-			for posted, err := range tx.LedgerTransactions(ctx, account.ID(h.Owner), h.Currency, core.Page{}) {
-				if err == nil {
-					err = proof.Next(posted)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			if err := proof.End(h); err != nil {
-				t.Errorf("%s: %v", h.Owner, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
 }
 
 // TestCheckFindsDamage: what is changed behind the store's back is found.

@@ -11,7 +11,7 @@ import (
 	"cloudsettle/core/money"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store"
 )
 
 // books are what a marketplace's simulator says it will bill.
@@ -31,12 +31,12 @@ type parking interface {
 // check looks into the store of a story that is over.
 func (a *arena) check(sold []purchase) {
 	a.t.Helper()
-	st, err := bolt.Open(a.db)
+	st, err := store.Open(a.t.Context(), a.db)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	defer func() { _ = st.Close() }()
-	svc := newService(st, a.opened, a.clock)
+	svc := newService(st, store.Shared(st), a.opened, a.clock)
 	v, err := svc.Verify(a.t.Context())
 	if err != nil || !v.OK {
 		a.t.Errorf("verify: %v, %+v", err, v.Violations)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -26,28 +27,60 @@ import (
 
 	"cloudsettle/adapters"
 	"cloudsettle/core"
+	"cloudsettle/store/postgres/pgtest"
 )
 
 // How the test of killed settlements runs.
 const (
-	killsEach      = 20
 	killsEachShort = 2
 	mostLives      = 5               // in one story; the last one survives
 	restartTakes   = 2 * time.Minute // until a program that died is back
 	waitStep       = 5 * time.Minute // of the clock, while something is left to do
 	mostWaits      = 100
 	crowdSize      = 1030 // workspaces: more than one transaction settles
-	withinCommit   = 500 * time.Microsecond
-	mostStories    = 4 * killsEach
+	mostStories    = 4    // for each kill
 )
+
+// killsFlag is how often each point kills, on every store.
+var killsFlag = flag.Int("kills", 0, "how often each point kills, instead of as often as there is time for")
+
+// place is a kind of store that the program works on.
+type place struct {
+	name   string
+	kills  int           // at each point
+	commit time.Duration // what takes about so long is cut short somewhere
+	empty  func(t *testing.T) (url string, remove func())
+}
+
+// places are the stores. A story takes longer on a server.
+var places = []place{
+	{name: "bolt", kills: 20, commit: 500 * time.Microsecond, empty: func(t *testing.T) (string, func()) {
+		dir := quickDir(t)
+		return "bolt:" + filepath.Join(dir, "db"), func() { _ = os.RemoveAll(dir) }
+	}},
+	{name: "postgres", kills: 3, commit: 4 * time.Millisecond, empty: func(t *testing.T) (string, func()) {
+		// The server outlives the victim, so nothing has to reach the disk.
+		return pgtest.New(t) + "&pool_max_conns=8&synchronous_commit=off", func() {}
+	}},
+}
+
+func (p place) killsEach() int {
+	switch {
+	case *killsFlag > 0:
+		return *killsFlag
+	case testing.Short():
+		return min(p.kills, killsEachShort)
+	}
+	return p.kills
+}
 
 // killPoint is a place at which the program is killed.
 type killPoint struct {
 	name   string
-	soon   time.Duration // it dies within so long after it passed the point
-	first  int           // it dies among so many first times, not anywhere
-	crowd  int           // of further workspaces
-	atOnce bool          // everything that is due is done at the same time
+	soon   bool // it dies within a commit's time after it passed the point
+	first  int  // it dies among so many first times, not anywhere
+	crowd  int  // of further workspaces
+	atOnce bool // everything that is due is done at the same time
 }
 
 // Points that the victim does not pass itself.
@@ -58,12 +91,12 @@ const (
 
 // killPoints are all places. The names are those that the victim passes.
 var killPoints = []killPoint{
-	{name: "before usage is added", soon: withinCommit},
+	{name: "before usage is added", soon: true},
 	{name: "after usage was added"},
 	{name: "between two bills"},
 	{name: "between two bills", crowd: crowdSize, first: crowdSize},
 	{name: "before the commit of bills"},
-	{name: "before the commit of bills", soon: withinCommit},
+	{name: "before the commit of bills", soon: true},
 	{name: "after the commit of bills"},
 	{name: "after the commit of bills", crowd: crowdSize, first: 1}, // a part of a day is settled
 	{name: "before the commit of a price book"},
@@ -79,7 +112,7 @@ var killPoints = []killPoint{
 	{name: "after half of a call was taken"},
 	{name: "after a call was taken"},
 	{name: "before the commit of answers"},
-	{name: "before the commit of answers", soon: withinCommit},
+	{name: "before the commit of answers", soon: true},
 	{name: "after the commit of answers"},
 	{name: "after the commit of a task that is done"},
 	{name: "before the commit of a monthly bill"},
@@ -105,40 +138,52 @@ var killPoints = []killPoint{
 // not sent again. It stays unknown, for a person; see parking.
 func TestKilledSettlementLosesNothing(t *testing.T) {
 	t.Parallel()
-	n := killsEach
-	if testing.Short() {
-		n = killsEachShort
-	}
-	var rehearsals sync.Map // of stories without kills, by the size of the crowd
-	for _, p := range killPoints {
-		name := p.name
-		if p.soon > 0 {
-			name += ", soon"
-		}
-		if p.crowd > 0 {
-			name += ", in a crowd"
-		}
-		if p.atOnce {
-			name += ", all at once"
-		}
-		t.Run(name, func(t *testing.T) {
+	for _, on := range places {
+		t.Run(on.name, func(t *testing.T) {
 			t.Parallel()
-			a := newArena(t)
-			known, _ := rehearsals.LoadOrStore(p.crowd, sync.OnceValue(func() rehearsal { return a.rehearse(p.crowd) }))
-			a.known = known.(func() rehearsal)()
-			stories, kills, began := 0, 0, time.Now()
-			for ; kills < n && stories < mostStories; stories++ {
-				seed := rand.Uint64()
-				a.play(p, seed)
-				if kills += a.kills; t.Failed() {
-					t.Fatalf("seed %d, %d kills", seed, a.kills)
-				}
-			}
-			t.Logf("%d kills in %d stories, %s", kills, stories, time.Since(began).Round(time.Millisecond))
-			if kills < n {
-				t.Errorf("only %d kills: the test does not test", kills)
+			var rehearsals sync.Map // of stories without kills, by the size of the crowd
+			for _, p := range killPoints {
+				t.Run(p.String(), func(t *testing.T) {
+					t.Parallel()
+					a := newArena(t, on)
+					known, _ := rehearsals.LoadOrStore(p.crowd, sync.OnceValue(func() rehearsal { return a.rehearse(p.crowd) }))
+					a.known = known.(func() rehearsal)()
+					a.killAgain(p, on.killsEach())
+				})
 			}
 		})
+	}
+}
+
+// String describes a point in the name of a test.
+func (p killPoint) String() string {
+	name := p.name
+	if p.soon {
+		name += ", soon"
+	}
+	if p.crowd > 0 {
+		name += ", in a crowd"
+	}
+	if p.atOnce {
+		name += ", all at once"
+	}
+	return name
+}
+
+// killAgain plays stories until the program was killed n times at a point.
+func (a *arena) killAgain(p killPoint, n int) {
+	a.t.Helper()
+	stories, kills, began := 0, 0, time.Now()
+	for ; kills < n && stories < mostStories*n; stories++ {
+		seed := rand.Uint64()
+		a.play(p, seed)
+		if kills += a.kills; a.t.Failed() {
+			a.t.Fatalf("seed %d, %d kills", seed, a.kills)
+		}
+	}
+	a.t.Logf("%d kills in %d stories, %s", kills, stories, time.Since(began).Round(time.Millisecond))
+	if kills < n {
+		a.t.Errorf("only %d kills: the test does not test", kills)
 	}
 }
 
@@ -159,6 +204,7 @@ func (a *arena) rehearse(crowd int) rehearsal {
 // arena has what outlives a victim: the marketplaces, the clock, the store.
 type arena struct {
 	t       *testing.T
+	place   place
 	setting setting
 	opened  []core.Marketplace // to look into the stores that victims leave
 	now     atomic.Int64
@@ -169,7 +215,7 @@ type arena struct {
 	markets map[string]*market
 	victim  *process
 
-	db    string
+	db    string // its URL
 	lives int
 	kills int
 	known rehearsal
@@ -188,9 +234,9 @@ type market struct {
 	sim     atomic.Pointer[adapters.Simulator]
 }
 
-func newArena(t *testing.T) *arena {
+func newArena(t *testing.T, on place) *arena {
 	t.Helper()
-	a := &arena{t: t, markets: map[string]*market{}}
+	a := &arena{t: t, place: on, markets: map[string]*market{}}
 	a.stage.Store("")
 	a.target = httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -332,9 +378,9 @@ func (a *arena) play(p killPoint, seed uint64) map[string]int {
 	a.lives, a.kills, a.trap = 0, 0, trap{}
 	a.now.Store(opensAt.UnixNano())
 	a.stage.Store(firstStage)
-	dir := quickDir(a.t)
-	defer func() { _ = os.RemoveAll(dir) }()
-	a.db = filepath.Join(dir, "db")
+	url, remove := a.place.empty(a.t)
+	defer remove()
+	a.db = url
 	sold := purchases()
 	defer a.openMarkets(seed)()
 	a.set(p)
@@ -365,7 +411,7 @@ func (a *arena) retire(p killPoint) map[string]int {
 	passed, _ := ask[map[string]int](a, "/passed", nil)
 	if _, err := ask[struct{}](a, "/open", opening{}); err != nil {
 		a.bury()
-	} else if p.soon > 0 || p.name == anyMoment {
+	} else if p.soon || p.name == anyMoment {
 		a.bury()
 		a.kills--
 	}
@@ -427,8 +473,8 @@ func (a *arena) set(p killPoint) {
 		a.t.Fatalf("no story passes the point %q; they pass %v", p.name, a.known.passed)
 	}
 	a.trap = trap{Point: p.name, N: 1 + a.rnd.IntN(min(times, cmp.Or(p.first, times)))}
-	if p.soon > 0 {
-		a.trap.Delay = time.Duration(a.rnd.Int64N(int64(p.soon)))
+	if p.soon {
+		a.trap.Delay = time.Duration(a.rnd.Int64N(int64(a.place.commit)))
 	}
 }
 

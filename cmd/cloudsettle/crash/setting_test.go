@@ -91,10 +91,11 @@ func (l listing) simulated() (adapters.SimConfig, error) {
 }
 
 // newService is a service on a store, as the program makes it.
-func newService(st core.Store, markets []core.Marketplace, now func() time.Time) *core.Service {
+func newService(st core.Store, shared bool, markets []core.Marketplace, now func() time.Time) *core.Service {
 	return core.NewService(core.Config{
 		Store: st, Marketplaces: markets, Sites: sites(), Mailer: nowhere{}, Now: now,
 		NewID: id.NewGenerator(now).New, Log: slog.New(slog.DiscardHandler), LinkKey: make([]byte, 32), Brand: "Test",
+		Shared: shared,
 	})
 }
 

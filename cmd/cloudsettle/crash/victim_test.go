@@ -18,15 +18,14 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"go.uber.org/goleak"
-
 	"cloudsettle/core"
 	"cloudsettle/core/ledger"
 	"cloudsettle/core/metering"
 	"cloudsettle/core/pricing"
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store"
+	"cloudsettle/store/postgres/pgtest"
 	"cloudsettle/webhooks"
 )
 
@@ -39,7 +38,7 @@ func TestMain(m *testing.M) {
 		_, _ = fmt.Fprintln(os.Stderr, serveVictim([]byte(config))) // it only ends with an error
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	os.Exit(pgtest.Main(m))
 }
 
 // The headers that the test sends to its victim with everything.
@@ -308,11 +307,11 @@ func answerWith[In, Out any](w http.ResponseWriter, r *http.Request, serve func(
 
 // opening is a store to work on, and where to die.
 type opening struct {
-	DB string
+	DB string // its URL
 	trap
 }
 
-// open leaves the store that is open and opens another one. An empty path only
+// open leaves the store that is open and opens another one. An empty URL only
 // leaves.
 func (v *victim) open(in opening, markets []core.Marketplace) error {
 	if v.store != nil {
@@ -324,7 +323,7 @@ func (v *victim) open(in opening, markets []core.Marketplace) error {
 	if in.DB == "" {
 		return nil
 	}
-	st, err := bolt.Open(in.DB)
+	st, err := store.Open(context.Background(), in.DB)
 	if err != nil {
 		return err
 	}
@@ -335,7 +334,7 @@ func (v *victim) open(in opening, markets []core.Marketplace) error {
 		mortal[i] = m
 	}
 	v.store = st
-	v.svc = newService(mortalStore{st, v.track}, mortal, v.clock)
+	v.svc = newService(mortalStore{st, v.track}, store.Shared(st), mortal, v.clock)
 	e := echo.New()
 	webhooks.Register(e, v.svc, webhooks.Options{})
 	v.callback = e
