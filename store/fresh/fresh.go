@@ -38,7 +38,7 @@ var migrated sync.Once
 // is dir/db.
 func URL(t testing.TB, dir string) string {
 	t.Helper()
-	if !inDatabase(t) {
+	if InFile(t) {
 		return "bolt:" + filepath.Join(dir, "db")
 	}
 	server := pgtest.Shared(t)
@@ -46,8 +46,8 @@ func URL(t testing.TB, dir string) string {
 	return server.Copy(t, template) + conns
 }
 
-// Open opens a store that is empty. After the test it is checked for damage and
-// closed.
+// Open opens a store that is empty. After the test it is checked for damage,
+// unless the test closed it, and closed.
 func Open(t testing.TB) core.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), URL(t, t.TempDir()))
@@ -55,7 +55,11 @@ func Open(t testing.TB) core.Store {
 		t.Fatalf("open a fresh store: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(s.Check(context.Background()), s.Close()); err != nil {
+		err := s.Check(context.Background())
+		if errors.Is(err, core.ErrUnavailable) {
+			err = nil // the test closed it
+		}
+		if err := errors.Join(err, s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -66,18 +70,19 @@ func Open(t testing.TB) core.Store {
 // default kind only, for with others it would do the same again.
 func Own(t testing.TB) {
 	t.Helper()
-	if inDatabase(t) {
+	if !InFile(t) {
 		t.Skip("this test chooses its stores by itself")
 	}
 }
 
-func inDatabase(t testing.TB) bool {
+// InFile reports whether fresh stores are files.
+func InFile(t testing.TB) bool {
 	t.Helper()
 	switch kind := os.Getenv(Env); kind {
 	case "", "bolt":
-		return false
-	case "postgres":
 		return true
+	case "postgres":
+		return false
 	default:
 		t.Fatalf("%s is %q, want bolt or postgres", Env, kind)
 		return false
