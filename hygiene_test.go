@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"adapters":             {"core", "core/*", "adapters/*"},
 	"store/storetest":      {"core", "core/*"},
 	"store/internal":       {"core", "core/*"},
+	"store/fresh":          {"core", "store", "store/postgres"}, // for tests, which run on every store
 	"store/*":              {"core", "core/*", "store/internal"},
 	"store":                {"core", "store/*"},
 	"webhooks":             {"core", "core/*"},

@@ -5,22 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"sync"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"cloudsettle/core"
 	"cloudsettle/core/account"
 	"cloudsettle/core/id"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store/fresh"
+	"cloudsettle/store/postgres/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // world is a service on a real store, with a clock and a mailbox.
 type world struct {
@@ -83,15 +82,7 @@ func (c *completer) Complete(_ context.Context, ev marketplace.Event) (marketpla
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	st, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(st.Check(context.Background()), st.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	st := fresh.Open(t)
 	c := &clock{now: time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)}
 	w := &world{
 		t: t, store: st, clock: c, mails: &mailbox{},

@@ -10,8 +10,8 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -26,7 +26,8 @@ import (
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store"
+	"cloudsettle/store/fresh"
 )
 
 // TestModel drives a service on a real store through random sequences of what
@@ -41,7 +42,11 @@ func TestModel(t *testing.T) {
 	dir := fastDir(t)
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the heap is small: else it is collected all the time
 	began := time.Now()
-	rapid.Check(t, func(rt *rapid.T) { runSequence(rt, dir, &count) })
+	rapid.Check(t, func(rt *rapid.T) {
+		s := scope{TB: t}
+		defer s.end()
+		runSequence(rt, fresh.URL(&s, s.dir(dir)), &count)
+	})
 	t.Logf("%d sequences, %d steps, %d daily bills, %d corrections, %d monthly bills, %d records on file, %d faults, %d restarts in %s; -rapid.seed=%s",
 		count.sequences.Load(), count.steps.Load(), count.bills.Load(), count.corrections.Load(), count.months.Load(),
 		count.records.Load(), count.faults.Load(), count.restarts.Load(), time.Since(began).Round(time.Millisecond), seed)
@@ -50,6 +55,29 @@ func TestModel(t *testing.T) {
 // tallied is how much was tried.
 type tallied struct {
 	sequences, steps, bills, corrections, months, records, faults, restarts atomic.Int64
+}
+
+// scope is the part of a test after which its stores are gone: thousands of them
+// would fill the disk.
+type scope struct {
+	testing.TB
+	undo []func()
+}
+
+func (s *scope) Cleanup(f func()) { s.undo = append(s.undo, f) }
+
+func (s *scope) end() {
+	for _, f := range slices.Backward(s.undo) {
+		f()
+	}
+}
+
+// dir makes a directory for the scope.
+func (s *scope) dir(parent string) string {
+	dir, err := os.MkdirTemp(parent, "")
+	must(s, err)
+	s.Cleanup(func() { must(s, os.RemoveAll(dir)) })
+	return dir
 }
 
 // seedOf sets a seed where none was given, so that it can be told.
@@ -81,7 +109,7 @@ type rig struct {
 	svc   *core.Service
 	conf  core.Config
 	store *flakyStore
-	path  string
+	url   string // of the store
 	clock *clock
 	model *model
 	shops map[marketplace.ListingID]*shop
@@ -105,15 +133,14 @@ var (
 		"2026-03-07T20:00:00Z", "2026-03-28T21:00:00Z", "2026-10-24T20:00:00Z", "2026-10-31T22:00:00Z",
 		"2026-11-28T15:00:00Z", "2026-12-30T05:00:00Z", "2028-02-28T11:00:00Z",
 	}
-	sequences atomic.Int64
 )
 
-func newRig(t *rapid.T, dir string, count *tallied) *rig {
+func newRig(t *rapid.T, url string, count *tallied) *rig {
 	start, err := time.Parse(time.RFC3339, rapid.SampledFrom(modelStarts).Draw(t, "start"))
 	mustBe(t, err)
 	r := &rig{
 		T: t, ctx: t.Context(), clock: &clock{now: start}, count: count, shops: map[marketplace.ListingID]*shop{},
-		path: filepath.Join(dir, fmt.Sprintf("db%d", sequences.Add(1))),
+		url: url,
 		model: &model{
 			sites: map[string]workspace.Site{}, payers: map[account.ID]*modelPayer{}, spaces: map[workspace.ID]*modelSpace{},
 			subs: map[marketplace.SubscriptionID]*modelSub{}, bills: map[modelDay]*modelBill{}, months: map[modelMonth]*modelMonthly{},
@@ -154,7 +181,7 @@ func newRig(t *rapid.T, dir string, count *tallied) *rig {
 
 // open starts the service on the store as it is.
 func (r *rig) open() {
-	st, err := bolt.Open(r.path)
+	st, err := store.Open(r.ctx, r.url)
 	mustBe(r.T, err)
 	r.store = &flakyStore{Store: st}
 	r.conf.Store = r.store
@@ -167,12 +194,6 @@ func (r *rig) restart() {
 	r.count.restarts.Add(1)
 	mustBe(r.T, r.store.Close())
 	r.open()
-}
-
-// close removes what a sequence left.
-func (r *rig) close() {
-	_ = r.store.Close()
-	_ = os.Remove(r.path)
 }
 
 // do runs an operation, sometimes with a commit that goes wrong, until it is
@@ -203,9 +224,9 @@ func (r *rig) request() core.Request {
 
 func (r *rig) now() time.Time { return r.clock.Now() }
 
-func runSequence(t *rapid.T, dir string, count *tallied) {
-	r := newRig(t, dir, count)
-	defer r.close()
+func runSequence(t *rapid.T, url string, count *tallied) {
+	r := newRig(t, url, count)
+	defer func() { _ = r.store.Close() }()
 	for range 1 + upTo(t, "accounts", 2) {
 		r.addPayer()
 	}

@@ -10,7 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -22,9 +22,12 @@ import (
 	"cloudsettle/core"
 	"cloudsettle/core/id"
 	"cloudsettle/core/marketplace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store/fresh"
+	"cloudsettle/store/postgres/pgtest"
 	"cloudsettle/webhooks"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // plain is an adapter of a dialect made for these tests: the body names the
 // subscription, or what is to go wrong.
@@ -87,14 +90,9 @@ type bundle struct {
 
 func setup(t testing.TB) *bundle {
 	t.Helper()
-	store, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
 	b := &bundle{echo: echo.New(), log: &syncBuffer{}}
 	b.svc = core.NewService(core.Config{
-		Store: store,
+		Store: fresh.Open(t),
 		Marketplaces: []core.Marketplace{
 			{Listing: core.Listing{ID: "shop", Provider: "plain"}, Adapter: plain{}},
 			{Listing: core.Listing{ID: "mute", Provider: "mute"}, Adapter: mute{}},

@@ -22,7 +22,7 @@ import (
 	"cloudsettle/core/id"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store/fresh"
 )
 
 // terminal runs commands against an API on a real service and store.
@@ -35,10 +35,7 @@ type terminal struct {
 
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
-	st, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	st := fresh.Open(t)
 	m := core.Marketplace{Listing: core.Listing{ID: "cloud-main", Provider: "cloud", Currency: "CNY", OnRelease: workspace.Lock}}
 	svc := core.NewService(core.Config{
 		Store: st, Marketplaces: []core.Marketplace{m}, Now: time.Now, NewID: id.NewGenerator(time.Now).New,
@@ -50,12 +47,7 @@ func newTerminal(t *testing.T) *terminal {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(e)
-	t.Cleanup(func() {
-		server.Close()
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(server.Close)
 	if err := svc.Bootstrap(t.Context(), bootstrap); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"cloudsettle/store"
+	"cloudsettle/store/fresh"
 	"cloudsettle/store/postgres/pgtest"
 	"cloudsettle/store/storetest"
 )
@@ -16,6 +17,7 @@ import (
 // TestCopyOfBrokenStore: records that break what must be true are copied as
 // they are, but the copy is not for use, and fails again when it goes on.
 func TestCopyOfBrokenStore(t *testing.T) {
+	fresh.Own(t)
 	dir := t.TempDir()
 	from, to := "bolt:"+filepath.Join(dir, "from.db"), "bolt:"+filepath.Join(dir, "to.db")
 	s, err := store.Open(t.Context(), from)
@@ -45,11 +47,10 @@ func TestCopyOfBrokenStore(t *testing.T) {
 // TestCopyToPostgresAndBack: what was done on a file goes on in a database, and
 // on a file again.
 func TestCopyToPostgresAndBack(t *testing.T) {
-	server := pgtest.Start(t)
-	t.Cleanup(server.Remove)
+	fresh.Own(t)
 	dir := t.TempDir()
 	stores := []string{
-		"bolt:" + filepath.Join(dir, "first.db"), server.Database(t), "bolt:" + filepath.Join(dir, "back.db"),
+		"bolt:" + filepath.Join(dir, "first.db"), pgtest.New(t), "bolt:" + filepath.Join(dir, "back.db"),
 	}
 	s, err := store.Open(t.Context(), stores[0])
 	if err == nil {
@@ -91,7 +92,7 @@ func runCopy(t *testing.T, dir string, args ...string) (string, int) {
 	t.Helper()
 	public, admin := freePort(t), freePort(t)
 	path := filepath.Join(dir, "cloudsettle.yaml")
-	text := fmt.Sprintf(testConfig, public, admin, "http://"+public, filepath.Join(dir, "db"), strings.Repeat("ab", 32))
+	text := fmt.Sprintf(testConfig, public, admin, "http://"+public, "bolt:"+filepath.Join(dir, "db"), strings.Repeat("ab", 32))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,12 +11,14 @@ import (
 
 	"cloudsettle/core"
 	"cloudsettle/core/marketplace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store"
+	"cloudsettle/store/fresh"
 )
 
 // How the crash test runs.
 const (
 	crashes      = 200
+	crashesAgain = 40 // on a store that does not end with the server
 	crashesShort = 20
 	crashWorkers = 9
 	maxAlive     = 150 * time.Millisecond // of serving before each kill
@@ -37,6 +38,9 @@ type sent struct {
 // was applied once, and gets the same answer again.
 func TestKilledServerLosesNothing(t *testing.T) {
 	n := crashes
+	if !fresh.InFile(t) {
+		n = crashesAgain
+	}
 	if testing.Short() {
 		n = crashesShort
 	}
@@ -136,7 +140,7 @@ func callback(n int64) sent {
 // callback is one fact of its subscription and took effect once.
 func (r *rig) checkOnce(acked []sent) {
 	r.t.Helper()
-	st, err := bolt.Open(filepath.Join(r.dir, "db"))
+	st, err := store.Open(context.Background(), r.store)
 	if err != nil {
 		r.t.Fatal(err)
 	}

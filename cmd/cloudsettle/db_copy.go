@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cloudsettle/core"
+	"cloudsettle/core/id"
 	"cloudsettle/store"
 )
 
@@ -99,8 +100,8 @@ func (c *copyCmd) verify(ctx context.Context, s *streams, cfg Config, from, to c
 	defer func() { _ = bar.Finish() }()
 	for i, st := range []core.Store{from, to} {
 		svc := core.NewService(core.Config{
-			Store: st, Sites: sites, Now: func() time.Time { return time.Now().UTC() }, Log: slog.New(slog.DiscardHandler),
-			MonthlyCloseDay: cfg.MonthlyCloseDay, PaymentDays: cfg.PaymentDays,
+			Store: st, Sites: sites, Now: func() time.Time { return time.Now().UTC() }, NewID: id.NewGenerator(time.Now).New,
+			Log: slog.New(slog.DiscardHandler), MonthlyCloseDay: cfg.MonthlyCloseDay, PaymentDays: cfg.PaymentDays,
 		})
 		v, verr := svc.Verify(ctx)
 		for _, n := range v.Checked {

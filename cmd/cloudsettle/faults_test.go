@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cloudsettle/adapters"
+	"cloudsettle/store/fresh"
 )
 
 // How the disk fails.
@@ -34,7 +35,9 @@ const (
 // told to come again; when there is room, everything goes on.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	r := newRigIn(t, smallDisk(t))
+	fresh.Own(t)
+	dir := smallDisk(t)
+	r := newRigOn(t, dir, "bolt:"+filepath.Join(dir, "db"))
 	r.start()
 	var next atomic.Int64
 	filler := fill(t, filepath.Join(r.dir, "filler"))
@@ -60,6 +63,7 @@ func TestFullDisk(t *testing.T) {
 // server stops, for nobody knows what is on the disk, and starts again.
 func TestDiskErrors(t *testing.T) {
 	t.Parallel()
+	fresh.Own(t)
 	if _, err := exec.LookPath("strace"); err != nil {
 		without(t, "strace, which makes system calls fail: %v", err)
 	}

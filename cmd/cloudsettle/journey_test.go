@@ -16,6 +16,7 @@ import (
 
 	"cloudsettle/adapters"
 	"cloudsettle/console/dev"
+	"cloudsettle/store/fresh"
 )
 
 // How journeys run.
@@ -29,7 +30,7 @@ const (
 const journeyConfig = `
 listen: %[1]s
 admin_listen: %[2]s
-store: bolt:%[6]s/db
+store: %[7]s
 master_key: file:%[6]s/master.key
 log_level: error
 alerts: {email: [oncall@example.com]}
@@ -63,7 +64,7 @@ func newJourney(t *testing.T) *journey {
 	t.Helper()
 	dir := t.TempDir()
 	public, admin := freePort(t), freePort(t)
-	text := fmt.Sprintf(journeyConfig, public, admin, freePort(t), freePort(t), freePort(t), dir)
+	text := fmt.Sprintf(journeyConfig, public, admin, freePort(t), freePort(t), freePort(t), dir, fresh.URL(t, dir))
 	j := &journey{pages: map[string]string{}, clock: dev.NewClock(time.Now), rig: &rig{
 		t: t, dir: dir, config: filepath.Join(dir, "cloudsettle.yaml"), serve: []string{"--dev"},
 		url: "http://" + public, admin: "http://" + admin, sims: map[string]adapters.Simulator{},

@@ -18,6 +18,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"cloudsettle/adapters"
+	"cloudsettle/store/fresh"
+	"cloudsettle/store/postgres/pgtest"
 )
 
 // childEnv makes the test binary behave as the program itself, so that a test
@@ -28,8 +30,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		main()
 	}
-	testscript.Main(m, map[string]func(){"cloudsettle": main})
+	testscript.Main(tests{m}, map[string]func(){"cloudsettle": main})
 }
+
+// tests are those of the package, and what is left to stop after them.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int { return pgtest.Main(m.M) }
 
 // bootstrap is the operator key of servers under test.
 const bootstrap = "bootstrap-key-for-tests-0001"
@@ -39,6 +46,7 @@ const bootstrap = "bootstrap-key-for-tests-0001"
 type rig struct {
 	t          *testing.T
 	dir        string
+	store      string // its URL
 	config     string
 	serve      []string // flags of serve
 	url, admin string
@@ -50,16 +58,17 @@ type rig struct {
 // newRig writes a configuration with the three marketplaces. Nothing runs yet.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	return newRigIn(t, t.TempDir())
+	dir := t.TempDir()
+	return newRigOn(t, dir, fresh.URL(t, dir))
 }
 
-// newRigIn is newRig with everything in dir.
-func newRigIn(t *testing.T, dir string) *rig {
+// newRigOn is newRig with its files in dir, on a store.
+func newRigOn(t *testing.T, dir, store string) *rig {
 	t.Helper()
 	public, admin := freePort(t), freePort(t)
-	r := &rig{t: t, dir: dir, url: "http://" + public, admin: "http://" + admin, sims: map[string]adapters.Simulator{}}
+	r := &rig{t: t, dir: dir, store: store, url: "http://" + public, admin: "http://" + admin, sims: map[string]adapters.Simulator{}}
 	r.config = filepath.Join(dir, "cloudsettle.yaml")
-	text := fmt.Sprintf(testConfig, public, admin, r.url, filepath.Join(dir, "db"), strings.Repeat("ab", 32))
+	text := fmt.Sprintf(testConfig, public, admin, r.url, store, strings.Repeat("ab", 32))
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +97,7 @@ const testConfig = `
 listen: %s
 admin_listen: %s
 public_url: %s
-store: bolt:%s
+store: %s
 master_key: %s
 log_level: error
 sites:

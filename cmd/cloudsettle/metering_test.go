@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cloudsettle/core/metering"
+	"cloudsettle/store/fresh"
 )
 
 // send asks the API as the operator, with a body, and returns the answer.
@@ -323,7 +324,7 @@ func TestMeteringIsMonitored(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "cloudsettle.yaml")
-	text := fmt.Sprintf(journeyConfig, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1", dir)
+	text := fmt.Sprintf(journeyConfig, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1", dir, fresh.URL(t, dir))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	coreusage "cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 	"cloudsettle/store"
+	"cloudsettle/store/fresh"
 	"cloudsettle/store/postgres/pgtest"
 )
 
@@ -39,15 +40,7 @@ func replicas(t *testing.T, n int, url string) []*rig {
 	t.Helper()
 	var out []*rig
 	for range n {
-		r := newRig(t)
-		text, err := os.ReadFile(r.config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text = bytes.Replace(text, []byte("bolt:"+r.dir+"/db"), []byte(url), 1)
-		if err := os.WriteFile(r.config, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		r := newRigOn(t, t.TempDir(), url)
 		r.serve = []string{"--dev"} // for the clock
 		r.start()
 		out = append(out, r)
@@ -102,9 +95,8 @@ func (r *rig) runsOf() (bills int, done bool) {
 // done stays as it is, and each workspace has one bill, which was counted once.
 func TestReplicasOnOneDatabase(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t)
-	t.Cleanup(server.Remove)
-	url := server.Database(t)
+	fresh.Own(t)
+	url := pgtest.New(t)
 	st, err := store.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"cloudsettle/store/fresh"
 )
 
 // TestScripts runs command lines as people type them, each script in a folder
@@ -22,6 +24,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true,
 		Setup: scriptSetup(t),
+		Condition: func(name string) (bool, error) {
+			if name != "file" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return fresh.InFile(t), nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "await": scriptAwait,
 		},
@@ -39,7 +47,7 @@ func scriptSetup(t *testing.T) func(*testscript.Env) error {
 		e.Setenv(bootstrapKey, bootstrap)
 		path := filepath.Join(e.WorkDir, "cloudsettle.yaml")
 		e.Setenv("CLOUDSETTLE_CONFIG", path)
-		text := fmt.Sprintf(testConfig, public, admin, "http://"+public, filepath.Join(e.WorkDir, "db"), strings.Repeat("ab", 32))
+		text := fmt.Sprintf(testConfig, public, admin, "http://"+public, fresh.URL(t, e.WorkDir), strings.Repeat("ab", 32))
 		return os.WriteFile(path, []byte(text), 0o600)
 	}
 }

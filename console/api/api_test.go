@@ -3,12 +3,11 @@ package api_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +18,6 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/legacy"
 	"github.com/labstack/echo/v4"
-	"go.uber.org/goleak"
 
 	"cloudsettle/console/api"
 	"cloudsettle/console/dev"
@@ -27,10 +25,11 @@ import (
 	"cloudsettle/core/id"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store/fresh"
+	"cloudsettle/store/postgres/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // bootstrap is the operator key of every test server.
 const bootstrap = "bootstrap-operator-key-0123456789"
@@ -50,16 +49,7 @@ type server struct {
 
 func newServer(t testing.TB) *server {
 	t.Helper()
-	st, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(st.Check(t.Context()), st.Close()); err != nil && !errors.Is(err, t.Context().Err()) {
-			t.Error(err)
-		}
-	})
-	return serve(t, st)
+	return serve(t, fresh.Open(t))
 }
 
 // serve puts the API on a store.

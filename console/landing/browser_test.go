@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,8 +21,11 @@ import (
 	"cloudsettle/core/id"
 	"cloudsettle/core/marketplace"
 	"cloudsettle/core/workspace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store/fresh"
+	"cloudsettle/store/postgres/pgtest"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // start is when the tests begin; the clock stands still until it is moved.
 var start = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
@@ -39,22 +42,17 @@ type bundle struct {
 
 func setup(t testing.TB) *bundle {
 	t.Helper()
-	store, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
 	b := &bundle{TB: t, echo: echo.New(), clock: dev.NewClock(func() time.Time { return start })}
 	b.inbox = dev.NewInbox(b.clock.Now)
 	b.svc = core.NewService(core.Config{
-		Store:  store,
+		Store:  fresh.Open(t),
 		Mailer: b.inbox, Now: b.clock.Now, NewID: id.NewGenerator(b.clock.Now).New, LinkKey: make([]byte, 32), Brand: "Acme Logs",
 		Marketplaces: []core.Marketplace{{Listing: core.Listing{ID: "plain-cn", Provider: "plain", Currency: "CNY", OnRelease: workspace.Lock}}},
 		Sites: []workspace.Site{
 			{Code: "cn1", Cloud: "plain", Zone: time.UTC}, {Code: "cn2", Zone: time.UTC}, {Code: "us1", Cloud: "other", Zone: time.UTC},
 		},
 	})
-	err = landing.Register(b.echo, b.svc, landing.Options{
+	err := landing.Register(b.echo, b.svc, landing.Options{
 		Brand: "Acme Logs", SupportEmail: "support@example.com", PublicURL: "https://billing.example.com",
 		Marketplaces: map[marketplace.Provider]landing.Marketplace{
 			"plain": {Name: "Plain Marketplace", Reopen: "Open your purchased services and choose “Sign in”."},

@@ -22,10 +22,13 @@ const connectTimeout = 5 * time.Second
 
 // sessionParams are set on every connection. Plans look up keys whatever the
 // statistics say: a scan of a whole table locks all of it against serializable
-// writers, and a generic plan does not change while arrays grow. A session
-// that lost its client in the middle of a transaction ends.
+// writers, and a generic plan does not change while arrays grow. A scan that is
+// left has a price that makes the engine compile the query, for half a second,
+// whatever the size of its table: jit is off. A session that lost its client in
+// the middle of a transaction ends.
 var sessionParams = map[string]string{
 	"enable_seqscan":                      "off",
+	"jit":                                 "off",
 	"plan_cache_mode":                     "force_generic_plan",
 	"idle_in_transaction_session_timeout": "10min",
 	"application_name":                    "cloudsettle",

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,8 +16,11 @@ import (
 	"cloudsettle/core"
 	"cloudsettle/core/id"
 	"cloudsettle/core/marketplace"
-	"cloudsettle/store/bolt"
+	"cloudsettle/store/fresh"
+	"cloudsettle/store/postgres/pgtest"
 )
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // TestLifecycleInCore is TestLifecycle with the real core on a real store.
 func TestLifecycleInCore(t *testing.T) {
@@ -67,13 +70,8 @@ func TestPurchaseIsFinishedLater(t *testing.T) {
 // inCore lets the simulator call the real core.
 func inCore(t *testing.T, r *rig, now func() time.Time) *core.Service {
 	t.Helper()
-	store, err := bolt.Open(filepath.Join(t.TempDir(), "db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
 	svc := core.NewService(core.Config{
-		Store: store, Marketplaces: []core.Marketplace{r.market}, Now: now,
+		Store: fresh.Open(t), Marketplaces: []core.Marketplace{r.market}, Now: now,
 		NewID: id.NewGenerator(now).New, Log: slog.New(slog.DiscardHandler),
 		LinkKey: make([]byte, 32), Brand: "Example",
 	})

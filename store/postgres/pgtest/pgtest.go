@@ -2,7 +2,8 @@
 // distribution's package, and makes databases on it.
 //
 // There is one server for each test binary, started when the first test asks
-// for a database. It keeps its promises: fsync is on, as where it counts.
+// for a database. It keeps its promises: fsync is on, as where it counts, unless
+// a package's tests [Server.Relax] it.
 package pgtest
 
 import (
@@ -261,26 +262,64 @@ func (s *Server) At(addr, url string) string { return strings.Replace(url, s.Add
 // made and dropped much faster. It is dropped after the test.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	name := fmt.Sprintf("test_%d_%d", os.Getpid(), names.Add(1))
-	exec := func(sql string) error {
-		return s.do(context.Background(), func(c *pgx.Conn) error {
-			_, err := c.Exec(context.Background(), sql)
-			return err
-		})
-	}
-	if err := exec("create schema " + name); err != nil {
+	name := newName()
+	if err := s.exec("create schema " + name); err != nil {
 		t.Fatalf("make a schema: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := exec("drop schema " + name + " cascade"); err != nil {
+		if err := s.exec("drop schema " + name + " cascade"); err != nil {
 			t.Errorf("drop a schema: %v", err)
 		}
 	})
 	return s.URL() + "&search_path=" + name
 }
 
+// Relax lets the server go on before the disk has what it wrote: for tests that
+// are about what the program does, not about a machine that stops. Making and
+// dropping databases would mostly wait for the disk.
+func (s *Server) Relax() error {
+	return errors.Join(s.exec("alter system set fsync = off"), s.exec("select pg_reload_conf()"))
+}
+
+// Create makes a database that stays until the server is removed, and returns
+// its URL.
+func (s *Server) Create(name string) (string, error) {
+	return s.urlOf(name), s.exec("create database " + name)
+}
+
+// Copy makes a database with all that is in another one, which nobody may be
+// using, and returns its URL. It is dropped after the test.
+func (s *Server) Copy(t testing.TB, from string) string {
+	t.Helper()
+	name := newName()
+	if err := s.exec("create database " + name + " template " + from); err != nil {
+		t.Fatalf("copy a database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.exec("drop database " + name + " with (force)"); err != nil {
+			t.Errorf("drop a database: %v", err)
+		}
+	})
+	return s.urlOf(name)
+}
+
+func newName() string { return fmt.Sprintf("test_%d_%d", os.Getpid(), names.Add(1)) }
+
+// exec runs a statement.
+func (s *Server) exec(sql string) error {
+	ctx := context.Background()
+	return s.do(ctx, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, sql)
+		return err
+	})
+}
+
 // URL names the server's own database.
-func (s *Server) URL() string { return "postgres://postgres@" + s.Addr() + "/postgres?sslmode=disable" }
+func (s *Server) URL() string { return s.urlOf("postgres") }
+
+func (s *Server) urlOf(database string) string {
+	return "postgres://postgres@" + s.Addr() + "/" + database + "?sslmode=disable"
+}
 
 // do runs fn on a connection to the server.
 func (s *Server) do(ctx context.Context, fn func(*pgx.Conn) error) error {
