@@ -246,11 +246,10 @@ func (a *application) save(ctx context.Context, before, sub marketplace.Subscrip
 		return sub, nil
 	}
 	a.note(before, sub)
-	if !before.Known() {
-		return sub, a.followers(ctx, before, sub)
-	}
-	if err := a.releaseMeter(ctx, &sub); err != nil {
-		return sub, err
+	if before.Known() { // the usage of a new one cannot be held
+		if err := a.releaseMeter(ctx, &sub); err != nil {
+			return sub, err
+		}
 	}
 	return sub, a.followers(ctx, before, sub)
 }

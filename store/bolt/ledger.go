@@ -81,11 +81,7 @@ func (r *reader) LedgerBooks(_ context.Context, first, last ledger.Key) iter.Seq
 			yield(ledger.Transaction{}, errOver)
 			return
 		}
-		from, to := bookPrefix(first), bookPrefix(last)
-		for key, value := range r.scan(ledgerTransactions, nil, from, ascending) {
-			if bytes.Compare(key, to) > 0 && !bytes.HasPrefix(key, to) {
-				return
-			}
+		for key, value := range r.span(ledgerTransactions, bookPrefix(first), bookPrefix(last)) {
 			t, err := decodeTransaction(value)
 			if err != nil {
 				err = fmt.Errorf("bolt: ledger at %q: %w", key, err)

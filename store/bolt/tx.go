@@ -238,6 +238,18 @@ func members[T any](r *reader, b bucket, owner string, p core.Page,
 	}
 }
 
+// span yields what has keys that begin with one prefix, with another, or lie
+// between.
+func (r *reader) span(b bucket, first, last []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		for key, value := range r.scan(b, nil, first, ascending) {
+			if bytes.Compare(key, last) > 0 && !bytes.HasPrefix(key, last) || !yield(key, value) {
+				return
+			}
+		}
+	}
+}
+
 func afterKey(after string) []byte {
 	if after == "" {
 		return nil

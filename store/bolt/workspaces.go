@@ -77,11 +77,7 @@ func (r *reader) BindingHistories(_ context.Context, first, last workspace.ID) i
 			yield(workspace.Binding{}, errOver)
 			return
 		}
-		to := prefixOf(string(last))
-		for key := range r.scan(bindingsByWorkspace, nil, prefixOf(string(first)), ascending) {
-			if bytes.Compare(key, to) > 0 && !bytes.HasPrefix(key, to) {
-				return
-			}
+		for key := range r.span(bindingsByWorkspace, prefixOf(string(first)), prefixOf(string(last))) {
 			b, err := r.binding(string(key[bytes.IndexByte(key, 0)+1:]))
 			if !yield(b, err) || err != nil {
 				return
