@@ -234,7 +234,8 @@ func (p *preparation) rate(ctx context.Context, u Unbilled) (settled, rateState,
 	if err != nil || binding.ID == "" {
 		return settled{}, rateWaits(WaitUnbound), err
 	}
-	out, waits, err := p.lines(ctx, u.Usage, site, currency, "")
+	var out settlement.DailyBill
+	waits, err := p.lines(ctx, &out, u.Usage, site, currency, "")
 	if errors.Is(err, money.ErrOverflow) { // no reason for the others to wait
 		p.tooLarge(w.ID, p.day, err)
 		waits, err = WaitOutOfRange, nil
@@ -312,30 +313,31 @@ func (p *preparation) currency(ctx context.Context, b workspace.Binding) (money.
 	return money.Currency(a.Currency), err
 }
 
-// lines rates the record's own samples and what came late for earlier days, by
-// a certain version of the price book or, if book is "", the one that holds. It
-// returns why that must wait, if it must.
-func (p *preparation) lines(ctx context.Context, rec usage.Record, site workspace.Site, c money.Currency, book pricing.BookID) (settlement.DailyBill, WaitReason, error) {
+// lines makes b of the record's own samples and what came late for earlier days,
+// by a certain version of the price book or, if book is "", the one that holds.
+// It returns why that must wait, if it must. The memory of b's lines is used
+// again.
+func (p *preparation) lines(ctx context.Context, b *settlement.DailyBill, rec usage.Record, site workspace.Site, c money.Currency, book pricing.BookID) (WaitReason, error) {
 	own, late := p.split(rec.Samples, site)
 	r, ok, err := p.tariffs.version(site.Prices, c, p.day, book)
 	if err != nil || !ok {
-		return settlement.DailyBill{}, WaitNoPrices, err
+		return WaitNoPrices, err
 	}
-	b := settlement.DailyBill{Workspace: workspace.ID(rec.Workspace), Currency: c, Book: r.Book().ID}
-	if err := p.add(&b, r, own, 0); err != nil {
-		return b, "", err
+	*b = settlement.DailyBill{Workspace: workspace.ID(rec.Workspace), Currency: c, Book: r.Book().ID, Lines: b.Lines[:0]}
+	if err := p.add(b, r, own, 0); err != nil {
+		return "", err
 	}
 	for _, day := range late {
-		if waits, err := p.correct(ctx, &b, rec, site, day); err != nil || waits != "" {
-			return b, waits, err
+		if waits, err := p.correct(ctx, b, rec, site, day); err != nil || waits != "" {
+			return waits, err
 		}
 	}
-	for _, l := range b.Lines {
-		if b.Total, err = b.Total.Add(l.Amount); err != nil {
-			return b, "", err
+	for i := range b.Lines {
+		if b.Total, err = b.Total.Add(b.Lines[i].Amount); err != nil {
+			return "", err
 		}
 	}
-	return b, "", nil
+	return "", nil
 }
 
 // add rates samples and appends their lines.

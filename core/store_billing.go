@@ -53,6 +53,14 @@ type Unbilled struct {
 	Listing  marketplace.ListingID
 }
 
+// Billed is a workspace's usage of one day, without samples if there is none,
+// and its bill, without an ID if there is none.
+type Billed struct {
+	Workspace workspace.ID
+	Usage     usage.Record
+	Bill      settlement.DailyBill
+}
+
 // PriceReader reads price books.
 type PriceReader interface {
 	PriceBook(ctx context.Context, id pricing.BookID) (pricing.Book, error)
@@ -69,11 +77,16 @@ type PriceWriter interface {
 type BillReader interface {
 	DailyBill(ctx context.Context, id workspace.ID, day usage.Day) (settlement.DailyBill, error)
 	// DailyBillsOf is DailyBill for many, in the order of keys; one that is
-	// missing has no ID.
-	DailyBillsOf(ctx context.Context, keys ...settlement.DailyKey) ([]settlement.DailyBill, error)
+	// missing has no ID. It may use the memory of spare, and of the lines in it,
+	// which may be nil.
+	DailyBillsOf(ctx context.Context, spare []settlement.DailyBill, keys ...settlement.DailyKey) ([]settlement.DailyBill, error)
 	// DailyBillsOn yields the bills of one day, by workspace, which is the key
 	// of a page.
 	DailyBillsOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[settlement.DailyBill, error]
+	// BilledOn yields the workspaces that have usage or a bill on a day, in their
+	// order; the key of a page is the workspace. What it yields is overwritten
+	// when the next one comes.
+	BilledOn(ctx context.Context, day usage.Day, p Page) iter.Seq2[*Billed, error]
 	// BillDays yields the days that have bills.
 	BillDays(ctx context.Context) iter.Seq2[usage.Day, error]
 	// DailyBillsFor yields the bills that a billing account got for days in

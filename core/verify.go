@@ -71,7 +71,9 @@ func (s *Service) Verify(ctx context.Context) (Verification, error) {
 type verifier struct {
 	*Service
 	out   Verification
-	again preparation // rates the bills of a day again
+	again preparation            // rates the bills of a day again
+	bill  settlement.DailyBill   // that it made last
+	read  []settlement.DailyBill // last; others are read into their memory
 }
 
 func (v *verifier) breaks(invariant, object, format string, args ...any) {

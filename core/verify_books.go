@@ -140,12 +140,13 @@ func (r *replay) payments(ctx context.Context) error {
 	for i := range r.bills {
 		keys[i] = r.bills[i].bill
 	}
-	bills, err := r.tx.DailyBillsOf(ctx, keys...)
+	found, err := r.tx.DailyBillsOf(ctx, r.read, keys...)
 	if err != nil {
 		return err
 	}
-	for i := range bills {
-		if err := r.payment(&r.bills[i], &bills[i]); err != nil {
+	r.read = found
+	for i := range found {
+		if err := r.payment(&r.bills[i], &found[i]); err != nil {
 			return err
 		}
 	}

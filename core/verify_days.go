@@ -8,7 +8,6 @@ import (
 
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
-	"cloudsettle/core/workspace"
 )
 
 // dailyBills: a bill equals its lines and what paid for it, and comes out the
@@ -47,37 +46,38 @@ func (v *verifier) dailyBills(ctx context.Context) error {
 // billsOn holds a page of a day's bills against the usage of the same
 // workspaces, and returns where the next page begins, or "".
 func (v *verifier) billsOn(ctx context.Context, tx ReadTx, day usage.Day, p Page) (next string, err error) {
-	bills, err := listed(tx.DailyBillsOn(ctx, day, more(p)), p, func(b settlement.DailyBill) string { return string(b.Workspace) })
-	if err != nil {
-		return "", err
-	}
 	v.again.tx = tx
-	left := bills.Items
-	for rec, err := range tx.UsageOn(ctx, day, Page{After: p.After}) {
+	seen := 0
+	for x, err := range tx.BilledOn(ctx, day, p) {
 		if err != nil {
 			return "", err
 		}
-		if bills.Next != "" && rec.Workspace > bills.Next {
-			break
+		if err := v.billed(ctx, day, x); err != nil {
+			return "", err
 		}
-		for len(left) > 0 && string(left[0].Workspace) < rec.Workspace {
-			v.breaks("I5", string(left[0].ID), "its samples are missing")
-			left = left[1:]
-		}
-		if len(left) > 0 && string(left[0].Workspace) == rec.Workspace {
-			if err := v.dailyBill(ctx, &left[0], rec); err != nil {
-				return "", err
-			}
-			left = left[1:]
-		} else if rec.Sealed {
-			v.breaks("I5", string(settlement.DailyBillID(workspace.ID(rec.Workspace), day)), "its samples are sealed and it is missing")
-		}
+		seen++
+		next = string(x.Workspace)
 	}
-	for i := range left {
-		v.breaks("I5", string(left[i].ID), "its samples are missing")
+	if seen < p.Limit {
+		next = ""
 	}
-	v.out.Checked["daily_bills"] += len(bills.Items)
-	return bills.Next, nil
+	return next, nil
+}
+
+// billed holds a workspace's bill against its usage.
+func (v *verifier) billed(ctx context.Context, day usage.Day, x *Billed) error {
+	if x.Bill.ID == "" {
+		if x.Usage.Sealed {
+			v.breaks("I5", string(settlement.DailyBillID(x.Workspace, day)), "its samples are sealed and it is missing")
+		}
+		return nil
+	}
+	v.out.Checked["daily_bills"]++
+	if len(x.Usage.Samples) == 0 {
+		v.breaks("I5", string(x.Bill.ID), "its samples are missing")
+		return nil
+	}
+	return v.dailyBill(ctx, &x.Bill, x.Usage)
 }
 
 // dailyBill derives a bill again from its samples.
@@ -89,12 +89,15 @@ func (v *verifier) dailyBill(ctx context.Context, b *settlement.DailyBill, rec u
 		v.breaks("I5", string(b.ID), "its samples are not sealed, or are not those that were billed")
 		return nil
 	}
-	again, waits, err := v.again.lines(ctx, rec, v.sites[b.Site], b.Currency, b.Book)
+	waits, err := v.again.lines(ctx, &v.bill, rec, v.sites[b.Site], b.Currency, b.Book)
 	if err != nil {
 		return err
 	}
-	if waits != "" || !slices.Equal(again.Lines, b.Lines) || again.Total != b.Total {
-		v.breaks("I6", string(b.ID), "its samples and price book come to %s, not %s", again.Total, b.Total)
+	switch {
+	case waits != "":
+		v.breaks("I6", string(b.ID), "cannot be derived again: %s", waits)
+	case !slices.Equal(v.bill.Lines, b.Lines) || v.bill.Total != b.Total:
+		v.breaks("I6", string(b.ID), "its samples and price book come to %s, not %s", v.bill.Total, b.Total)
 	}
 	return nil
 }

@@ -3,9 +3,9 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"cloudsettle/core"
@@ -38,12 +38,19 @@ func (r *reader) DailyBill(
 }
 
 // DailyBillsOf implements core.BillReader.
-func (r *reader) DailyBillsOf(ctx context.Context, keys ...settlement.DailyKey) ([]settlement.DailyBill, error) {
-	out := make([]settlement.DailyBill, len(keys))
+func (r *reader) DailyBillsOf(
+	_ context.Context, spare []settlement.DailyBill, keys ...settlement.DailyKey,
+) ([]settlement.DailyBill, error) {
+	out := slices.Grow(spare[:0], len(keys))[:len(keys)]
 	for i, k := range keys {
-		var err error
-		if out[i], err = r.DailyBill(ctx, k.Workspace, k.Day); err != nil && !errors.Is(err, core.ErrNotFound) {
+		value, err := lookupIn(r, dailyBills, k.Day, string(k.Workspace))
+		if err != nil {
 			return nil, err
+		}
+		if value == nil {
+			out[i] = settlement.DailyBill{}
+		} else if err := readDailyBill(&out[i], value); err != nil {
+			return nil, errBill(settlement.DailyBillID(k.Workspace, k.Day), err)
 		}
 	}
 	return out, nil

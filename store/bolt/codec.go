@@ -106,7 +106,7 @@ func unpack(value []byte) (*unpacker, error) {
 	if value[0] != formatPacked1 {
 		return nil, errFormat(value[0])
 	}
-	return &unpacker{packed.Reader{Rest: string(value[1:])}}, nil
+	return &unpacker{packed.Read(string(value[1:]))}, nil
 }
 
 func (u *unpacker) bool() bool {
@@ -145,7 +145,7 @@ func (u *unpacker) count() int { return u.listOf(1) }
 // that size needs.
 func (u *unpacker) listOf(least int) int {
 	n := u.Uint()
-	if n > uint64(len(u.Rest)/least) {
+	if n > uint64(u.Left()/least) {
 		u.Fail()
 		return 0
 	}

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/govalues/decimal"
 
@@ -70,11 +71,21 @@ const (
 
 // decodeDailyBill reads what appendDailyBill wrote.
 func decodeDailyBill(value []byte) (settlement.DailyBill, error) {
+	var b settlement.DailyBill
+	err := readDailyBill(&b, value)
+	return b, err
+}
+
+// readDailyBill is decodeDailyBill into a bill whose lines' memory is used
+// again.
+func readDailyBill(b *settlement.DailyBill, value []byte) error {
+	lines := b.Lines[:0]
+	*b = settlement.DailyBill{}
 	u, err := unpack(value)
 	if err != nil {
-		return settlement.DailyBill{}, err
+		return err
 	}
-	b := settlement.DailyBill{
+	*b = settlement.DailyBill{
 		Workspace: workspace.ID(u.Text()), Site: u.Text(),
 		Day: usage.Day(u.int32()), BillingAccount: account.ID(u.Text()),
 		Binding: workspace.BindingID(u.Text()),
@@ -84,12 +95,11 @@ func decodeDailyBill(value []byte) (settlement.DailyBill, error) {
 		Currency: money.Currency(u.Text()), Book: pricing.BookID(u.Text()),
 	}
 	b.ID = settlement.DailyBillID(b.Workspace, b.Day)
-	b.Lines = make([]settlement.Line, u.listOf(leastLine))
+	if n := u.listOf(leastLine); n > 0 {
+		b.Lines = slices.Grow(lines, n)[:n]
+	}
 	for i := range b.Lines {
 		u.line(&b.Lines[i])
-	}
-	if len(b.Lines) == 0 {
-		b.Lines = nil
 	}
 	b.Unrated = list(u, leastUnrated, func(u *unpacker) settlement.Unrated {
 		return settlement.Unrated{Item: u.Text(), Variant: u.Text(), Reason: u.Text()}
@@ -101,9 +111,10 @@ func decodeDailyBill(value []byte) (settlement.DailyBill, error) {
 	b.Cloud, b.Arrears = u.micros(), u.micros()
 	b.UsageRev, b.LedgerSeq, b.SealedAt = u.Uint(), u.Uint(), u.time()
 	if err := u.Done(); err != nil {
-		return settlement.DailyBill{}, err
+		*b = settlement.DailyBill{}
+		return err
 	}
-	return b, nil
+	return nil
 }
 
 // line reads a line field by field: to copy a whole one is slow while garbage

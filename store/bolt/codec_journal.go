@@ -52,7 +52,7 @@ func entryParts(value []byte) (u *unpacker, body []byte, err error) {
 	if uint64(n) > uint64(len(rest)) {
 		return nil, nil, errCorrupt
 	}
-	return &unpacker{packed.Reader{Rest: string(rest[:n])}}, rest[n:], nil
+	return &unpacker{packed.Read(string(rest[:n]))}, rest[n:], nil
 }
 
 // entryIsOf reports whether a packed entry is of listing l, without reading more.

@@ -80,11 +80,6 @@ func decodeTransaction(value []byte) (ledger.Transaction, error) {
 }
 
 func (u *unpacker) hash() (h ledger.Hash) {
-	if len(u.Rest) < len(h) {
-		u.Fail()
-		return h
-	}
-	copy(h[:], u.Rest)
-	u.Rest = u.Rest[len(h):]
+	copy(h[:], u.Bytes(uint64(len(h))))
 	return h
 }

@@ -52,7 +52,9 @@ func (r *reader) DailyBill(ctx context.Context, id workspace.ID, day usage.Day) 
 }
 
 // DailyBillsOf implements core.BillReader.
-func (r *reader) DailyBillsOf(ctx context.Context, keys ...settlement.DailyKey) ([]settlement.DailyBill, error) {
+func (r *reader) DailyBillsOf(
+	ctx context.Context, _ []settlement.DailyBill, keys ...settlement.DailyKey,
+) ([]settlement.DailyBill, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}

@@ -223,7 +223,7 @@ func wantBilling() billing {
 func billingLists(ctx context.Context, tx core.ReadTx) int {
 	var p core.Page
 	return count(tx.UsageOn(ctx, today, p)) + count(tx.UsageDays(ctx, today-9, today+9)) +
-		count(tx.PriceBooks(ctx, p)) + count(tx.DailyBillsOn(ctx, today, p)) +
+		count(tx.PriceBooks(ctx, p)) + count(tx.DailyBillsOn(ctx, today, p)) + count(tx.BilledOn(ctx, today, p)) +
 		count(tx.DailyBillsFor(ctx, "ba_1", today, today+1, p)) + count(tx.MonthlyBills(ctx, "", p)) +
 		count(tx.MonthlyBills(ctx, "ba_1", p)) + count(tx.Notes(ctx, "", p)) + count(tx.Notes(ctx, "ba_1", p)) + count(tx.SettlementRuns(ctx, p)) + count(tx.LedgerHeads(ctx, p)) +
 		count(tx.LedgerTransactions(ctx, "ba_1", "CNY", p)) + count(tx.FundsOf(ctx, "ba_1")) +

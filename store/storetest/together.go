@@ -3,6 +3,8 @@ package storetest
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +15,7 @@ import (
 	"cloudsettle/core/ledger"
 	"cloudsettle/core/money"
 	"cloudsettle/core/settlement"
+	"cloudsettle/core/usage"
 	"cloudsettle/core/workspace"
 )
 
@@ -36,6 +39,15 @@ func readTogether(t *testing.T, s core.Store) {
 		}
 		return postTo(ctx, tx, "ba_2", "EUR", longBook)
 	})
+	for _, ws := range []string{"ws_1", "ws_2_x", "ws_2", "ws_30", "ws_4"} { // some of those with a bill, and others
+		appendUsage(t, s, []usage.Verdict{usage.Accepted, usage.Accepted},
+			of(ws, sample("logs", 1, "1")), of(ws, sample("logs", len(ws), "2")))
+	}
+	for _, ws := range []workspace.ID{"ws_2", "ws_4"} {
+		if err := seal(t, s, ws, today, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
 	check := func(ctx context.Context, tx core.ReadTx) error {
 		for i := range names {
 			for j := i; j < len(names); j++ {
@@ -45,6 +57,9 @@ func readTogether(t *testing.T, s core.Store) {
 		}
 		sameBills(ctx, t, tx, "ws_3", "ws_nobody", "ws_1", "ws_3", "")
 		sameBills(ctx, t, tx)
+		for _, p := range []core.Page{{}, {Limit: 1}, {Limit: 3}, {After: "ws_10"}, {After: "ws_10", Limit: 2}, {After: "ws_9"}} {
+			sameBilled(ctx, t, tx, p)
+		}
 		return nil
 	}
 	view(t, s, check)
@@ -87,6 +102,47 @@ func sameHistories(ctx context.Context, t *testing.T, tx core.ReadTx, names []st
 	}
 }
 
+// sameBilled reads a page of today's usage and bills side by side.
+func sameBilled(ctx context.Context, t *testing.T, tx core.ReadTx, p core.Page) {
+	t.Helper()
+	byName := map[workspace.ID]*core.Billed{}
+	at := func(ws workspace.ID) *core.Billed {
+		if byName[ws] == nil {
+			byName[ws] = &core.Billed{Workspace: ws}
+		}
+		return byName[ws]
+	}
+	for rec, err := range tx.UsageOn(ctx, today, core.Page{After: p.After}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		at(workspace.ID(rec.Workspace)).Usage = rec
+	}
+	for b, err := range tx.DailyBillsOn(ctx, today, core.Page{After: p.After}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		at(b.Workspace).Bill = b
+	}
+	want := slices.Sorted(maps.Keys(byName))
+	if p.Limit > 0 {
+		want = want[:min(p.Limit, len(want))]
+	}
+	var got []workspace.ID
+	for x, err := range tx.BilledOn(ctx, today, p) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, x.Workspace)
+		if diff := cmp.Diff(byName[x.Workspace], x, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("BilledOn(%+v) yields for %s (-want +got):\n%s", p, x.Workspace, diff)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("BilledOn(%+v) yields %q, want %q", p, got, want)
+	}
+}
+
 // sameBills reads bills of today and the day after.
 func sameBills(ctx context.Context, t *testing.T, tx core.ReadTx, workspaces ...workspace.ID) {
 	t.Helper()
@@ -101,7 +157,7 @@ func sameBills(ctx context.Context, t *testing.T, tx core.ReadTx, workspaces ...
 			keys, want = append(keys, settlement.DailyKey{Workspace: ws, Day: day}), append(want, b)
 		}
 	}
-	got, err := tx.DailyBillsOf(ctx, keys...)
+	got, err := tx.DailyBillsOf(ctx, make([]settlement.DailyBill, 1), keys...)
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
 		t.Errorf("DailyBillsOf(%v) = %v (-want +got):\n%s", keys, err, diff)
 	}

@@ -13,6 +13,7 @@ package daypack
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"cloudsettle/core"
@@ -74,15 +75,15 @@ type series struct {
 
 // series reads the next series; none is left when its item is empty.
 func (u *reader) series() series {
-	if u.Rest == "" {
+	if !u.More() {
 		return series{}
 	}
-	before := u.Rest
+	before := u.At()
 	s := series{item: u.Text(), variant: u.Text(), samples: u.Text()}
 	if s.item == "" {
 		u.Fail()
 	}
-	s.packed = before[:len(before)-len(u.Rest)]
+	s.packed = u.Since(before)
 	return s
 }
 
@@ -103,7 +104,7 @@ func (h hourly) append(dst []byte) []byte {
 
 // hourly reads the next hour of a series; at its end none is there.
 func (u *reader) hourly() hourly {
-	if u.Rest == "" {
+	if !u.More() {
 		return hourly{}
 	}
 	h := hourly{hour: u.Int(), quantity: u.quantity(), there: true}
@@ -119,23 +120,30 @@ func Rev(value []byte) (uint64, error) {
 
 // Decode reads a packed day.
 func Decode(value []byte, workspace string, day usage.Day) (usage.Record, error) {
+	var rec usage.Record
+	err := Read(&rec, value, workspace, day)
+	return rec, err
+}
+
+// Read is Decode into a record whose samples' memory is used again.
+func Read(rec *usage.Record, value []byte, workspace string, day usage.Day) error {
 	head, err := unpackDay(value)
 	if err != nil {
-		return usage.Record{}, err
+		return err
 	}
-	rec := usage.Record{
-		Workspace: workspace, Day: day, Rev: head.rev, Samples: make([]usage.Sample, 0, head.count),
-	}
-	u := &reader{packed.Reader{Rest: string(head.rest)}}
+	samples := slices.Grow(rec.Samples[:0], int(head.count))[:0:head.count]
+	*rec = usage.Record{Workspace: workspace, Day: day, Rev: head.rev}
+	u := reader{packed.Read(string(head.rest))}
 	for s := u.series(); s.item != ""; s = u.series() {
-		if rec.Samples, err = appendSamples(rec.Samples, s, &rec); err != nil {
-			return usage.Record{}, err
+		if samples, err = appendSamples(samples, s, rec); err != nil {
+			return err
 		}
 	}
-	if len(rec.Samples) != int(head.count) {
-		return usage.Record{}, packed.ErrCorrupt
+	if len(samples) != int(head.count) {
+		return packed.ErrCorrupt
 	}
-	return rec, u.Done()
+	rec.Samples = samples
+	return u.Done()
 }
 
 // Encode appends a packed day to dst, with the revision that rec has: the
@@ -166,7 +174,7 @@ func Encode(dst []byte, rec *usage.Record) ([]byte, error) {
 // room for.
 func appendSamples(dst []usage.Sample, s series, rec *usage.Record) ([]usage.Sample, error) {
 	midnight := hoursPerDay * int64(rec.Day)
-	for u := (reader{packed.Reader{Rest: s.samples}}); u.Rest != ""; {
+	for u := (reader{packed.Read(s.samples)}); u.More(); {
 		hour, head, coef := u.Int(), u.Byte(), u.Uint()
 		quantity, err := Decimal(head, coef)
 		if u.Bad() || err != nil || len(dst) == cap(dst) {

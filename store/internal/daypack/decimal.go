@@ -23,15 +23,15 @@ func AppendDecimal(dst []byte, q decimal.Decimal) []byte {
 
 // quantity reads a packed quantity and leaves it packed.
 func (u *reader) quantity() string {
-	before := u.Rest
+	before := u.At()
 	u.Byte()
 	u.Uint()
-	return before[:len(before)-len(u.Rest)]
+	return u.Since(before)
 }
 
 // unpackDecimal is the reverse of AppendDecimal.
 func unpackDecimal(text string) (decimal.Decimal, error) {
-	u := reader{packed.Reader{Rest: text}}
+	u := reader{packed.Read(text)}
 	head, coef := u.Byte(), u.Uint()
 	if err := u.Done(); err != nil {
 		return decimal.Decimal{}, err

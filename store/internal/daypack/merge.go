@@ -41,7 +41,7 @@ func (m *merger) merge(dst, value []byte) ([]byte, error) {
 	}
 	at := len(dst)
 	dst = append(append(dst, format), make([]byte, dayHeadSize-1)...)
-	u := &reader{packed.Reader{Rest: string(head.rest)}}
+	u := &reader{packed.Read(string(head.rest))}
 	stored := u.series()
 	for stored.item != "" || len(m.fresh) > 0 {
 		order := -1
@@ -74,7 +74,7 @@ func (m *merger) merge(dst, value []byte) ([]byte, error) {
 // its stored samples.
 func (m *merger) mergeSeries(dst []byte, stored string) []byte {
 	item, variant := m.fresh[0].item, m.fresh[0].variant
-	old := &reader{packed.Reader{Rest: stored}}
+	old := &reader{packed.Read(stored)}
 	out := m.scratch[:0]
 	now := old.hourly()
 	for len(m.fresh) > 0 && m.fresh[0].item == item && m.fresh[0].variant == variant {

@@ -82,7 +82,7 @@ func packEntries(entries []usage.Entry) ([]sample, error) {
 		}
 		quantities = AppendDecimal(quantities, e.Quantity)
 	}
-	rest := &reader{packed.Reader{Rest: string(quantities)}}
+	rest := &reader{packed.Read(string(quantities))}
 	for i := range list {
 		list[i].quantity = rest.quantity()
 	}
