@@ -5,7 +5,9 @@ import (
 	"errors"
 	"slices"
 
+	"cloudsettle/core/account"
 	"cloudsettle/core/ledger"
+	"cloudsettle/core/money"
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/workspace"
 )
@@ -77,16 +79,24 @@ func (v *verifier) notes(ctx context.Context) error {
 
 // posted: the transaction of a note is there and moves what the note says (I3).
 func (v *verifier) posted(ctx context.Context, tx ReadTx, n *settlement.Note) error {
-	for t, err := range tx.LedgerTransactions(ctx, n.BillingAccount, n.Currency, Page{After: before(n.LedgerSeq), Limit: 1}) {
-		if err != nil {
-			return err
-		}
-		if t.Seq == n.LedgerSeq && t.Ref == string(n.ID) && t.Kind == n.Kind() {
-			return nil
+	t, err := transaction(ctx, tx, n.BillingAccount, n.Currency, n.LedgerSeq)
+	if err == nil && (t.Ref != string(n.ID) || t.Kind != n.Kind()) {
+		v.breaks("I3", string(n.ID), "its transaction %d is missing", n.LedgerSeq)
+	}
+	return err
+}
+
+// transaction returns one of a book, or an empty one if it is missing.
+func transaction(ctx context.Context, tx ReadTx, id account.ID, c money.Currency, seq uint64) (ledger.Transaction, error) {
+	if seq == 0 {
+		return ledger.Transaction{}, nil
+	}
+	for t, err := range tx.LedgerTransactions(ctx, id, c, Page{After: before(seq), Limit: 1}) {
+		if err != nil || t.Seq == seq {
+			return t, err
 		}
 	}
-	v.breaks("I3", string(n.ID), "its transaction %d is missing", n.LedgerSeq)
-	return nil
+	return ledger.Transaction{}, nil
 }
 
 // corrected derives again what a note moved, from the balances as they stood
@@ -107,14 +117,8 @@ func (v *verifier) corrected(ctx context.Context, tx ReadTx, before ledger.Head,
 	if again.Cloud != n.Cloud || again.Arrears != n.Arrears || !slices.Equal(again.Deductions, n.Deductions) {
 		v.breaks("I6", t.Ref, "moved money in another way than the balances of then say")
 	}
-	if !moves(before, t, n.Postings()) || n.Cloud != 0 && n.Settlement.Method != workspace.ByCloudAccount {
+	if !t.Moves(n.Postings()) || n.Cloud != 0 && n.Settlement.Method != workspace.ByCloudAccount {
 		v.breaks("I3", t.Ref, "its transaction %d moves something else", t.Seq)
 	}
 	return nil
-}
-
-// moves reports whether t moves what postings say.
-func moves(before ledger.Head, t ledger.Transaction, postings []ledger.Posting) bool {
-	_, again, err := before.Post(ledger.Transaction{Postings: postings})
-	return err == nil && slices.Equal(again.Postings, t.Postings)
 }

@@ -53,8 +53,8 @@ type replay struct {
 // payment is what was paid for a bill, and from what.
 type payment struct {
 	bill   settlement.DailyKey
-	ref    string
 	before settlement.Purse
+	by     ledger.Transaction
 }
 
 // next replays one transaction.
@@ -127,7 +127,7 @@ func (r *replay) paid(ctx context.Context, before settlement.Purse, t ledger.Tra
 		r.breaks("I6", t.Ref, "%v", err)
 		return nil
 	}
-	r.bills = append(r.bills, payment{settlement.DailyKey{Workspace: ws, Day: day}, t.Ref, before})
+	r.bills = append(r.bills, payment{settlement.DailyKey{Workspace: ws, Day: day}, before, t})
 	if len(r.bills) < verifyChunk {
 		return nil
 	}
@@ -157,12 +157,17 @@ func (r *replay) payments(ctx context.Context) error {
 // payment derives again what paid for a bill.
 func (r *replay) payment(p *payment, b *settlement.DailyBill) error {
 	if b.ID == "" {
-		r.breaks("I6", p.ref, "was paid and is not there")
+		r.breaks("I6", p.by.Ref, "was paid and is not there")
 		return nil
 	}
 	if string(b.BillingAccount) != p.before.Head.Owner || b.Currency != p.before.Head.Currency {
 		r.breaks("I6", string(b.ID), "was paid from the book of %s in %s", p.before.Head.Owner, p.before.Head.Currency)
 		return nil
+	}
+	if b.LedgerSeq != p.by.Seq || !p.by.Moves(b.Postings()) {
+		r.breaks("I3", string(b.ID), "its transaction %d moves something else, or is not the one it names", p.by.Seq)
+	} else {
+		r.unbooked--
 	}
 	purse := settlement.Purse{Head: p.before.Head, Funds: grantedBy(p.before.Funds, p.before.Head), At: paidAt(b, r.sites[b.Site].Zone)}
 	again, err := settlement.Deduct(b.Lines, purse, b.Settlement.Method)

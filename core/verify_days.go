@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"cloudsettle/core/ledger"
 	"cloudsettle/core/settlement"
 	"cloudsettle/core/usage"
 )
@@ -24,7 +25,7 @@ func (v *verifier) dailyBills(ctx context.Context) error {
 	if err != nil || len(days) == 0 {
 		return err
 	}
-	last := max(days[len(days)-1], usage.DayOf(v.Now(), time.UTC))
+	last := max(days[len(days)-1], usage.DayOf(v.Now(), time.UTC)+1) // which has begun in the east
 	for day := days[0]; day <= last; day++ {
 		v.again = preparation{Service: v.Service, tariffs: prices, day: day, result: v.again.result}
 		for p := (Page{Limit: verifyChunk}); ; {
@@ -85,6 +86,12 @@ func (v *verifier) dailyBill(ctx context.Context, b *settlement.DailyBill, rec u
 	if err := b.Check(); err != nil {
 		v.breaks("I4", string(b.ID), "%v", err)
 	}
+	switch {
+	case b.LedgerSeq != 0:
+		v.unbooked++
+	case b.Total != 0 || b.Cloud != 0 || b.Arrears != 0 || len(b.Deductions) > 0:
+		v.breaks("I3", string(b.ID), "is not in the ledger")
+	}
 	if !rec.Sealed || rec.Rev != b.UsageRev {
 		v.breaks("I5", string(b.ID), "its samples are not sealed, or are not those that were billed")
 		return nil
@@ -100,4 +107,34 @@ func (v *verifier) dailyBill(ctx context.Context, b *settlement.DailyBill, rec u
 		v.breaks("I6", string(b.ID), "its samples and price book come to %s, not %s", v.bill.Total, b.Total)
 	}
 	return nil
+}
+
+// bookings: each bill is in the ledger where it says (I3). It is the long way
+// to look: transactions lead to their bills anyhow, and where both are as many,
+// none is missing. They may differ when bills were made meanwhile.
+func (v *verifier) bookings(ctx context.Context) error {
+	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) { return collect(tx.BillDays(ctx)) })
+	if err != nil {
+		return err
+	}
+	for _, day := range days {
+		err := each(ctx, v, "bookings", func(ctx context.Context, tx ReadTx, p Page) (List[settlement.DailyBill], error) {
+			return listed(tx.DailyBillsOn(ctx, day, more(p)), p, func(b settlement.DailyBill) string { return string(b.Workspace) })
+		}, v.booking)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifier) booking(ctx context.Context, tx ReadTx, b settlement.DailyBill) error {
+	if b.LedgerSeq == 0 {
+		return nil
+	}
+	t, err := transaction(ctx, tx, b.BillingAccount, b.Currency, b.LedgerSeq)
+	if err == nil && (t.Kind != ledger.Usage || t.Ref != string(b.ID)) {
+		v.breaks("I3", string(b.ID), "transaction %d, which it names, is not its own", b.LedgerSeq)
+	}
+	return err
 }

@@ -165,6 +165,12 @@ func (h Head) Post(t Transaction) (Head, Transaction, error) {
 	return next, t, nil
 }
 
+// Moves reports whether t is what comes of postings.
+func (t *Transaction) Moves(postings []Posting) bool {
+	again, err := normalize(postings)
+	return err == nil && slices.Equal(again, t.Postings)
+}
+
 // normalize sorts postings by account, adds up those of one account, leaves
 // out zeros, and checks that they balance.
 func normalize(in []Posting) ([]Posting, error) {

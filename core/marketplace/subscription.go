@@ -111,6 +111,16 @@ func (s Subscription) Clone() Subscription {
 	return s
 }
 
+// Holds reports whether what ev states is among the facts of s, or was
+// superseded there.
+func (s *Subscription) Holds(ev Event) bool {
+	if !ev.Kind.states() {
+		return true
+	}
+	at, found := slices.BinarySearchFunc(s.Facts, Fact{Kind: ev.Kind, Key: ev.Key}, compareFacts)
+	return found && s.Facts[at].Rank >= ev.Rank
+}
+
 // HasName reports whether name identifies s.
 func (s *Subscription) HasName(name string) bool {
 	return s.Subject == name || slices.Contains(s.Also, name)
