@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"cloudsettle/core"
 )
@@ -89,7 +90,7 @@ func ReadLines(src io.Reader, limit int) ([]core.UsageSample, error) {
 		if n != len(line) {
 			s = slow(line)
 		}
-		out = append(out, s)
+		out = add(out, s)
 	}
 }
 
@@ -157,7 +158,7 @@ func (r *reader) element(out []core.UsageSample, limit int) ([]core.UsageSample,
 	s, n := r.scanner.scan(r.buf[r.at:r.end])
 	if n > 0 && n <= MaxRecord {
 		r.at += n
-		return append(out, s), nil
+		return add(out, s), nil
 	}
 	raw, err := r.value()
 	if err != nil {
@@ -169,7 +170,16 @@ func (r *reader) element(out []core.UsageSample, limit int) ([]core.UsageSample,
 	if s, n = r.scanner.scan(raw); n != len(raw) { // it may just have straddled two chunks
 		s = slow(raw)
 	}
-	return append(out, s), nil
+	return add(out, s), nil
+}
+
+// add appends a sample to a list that doubles when it is full: by the quarters
+// that append takes, a large report would be copied five times.
+func add(out []core.UsageSample, s core.UsageSample) []core.UsageSample {
+	if len(out) == cap(out) {
+		out = slices.Grow(out, max(len(out), 1))
+	}
+	return append(out, s)
 }
 
 // value takes one JSON value, whatever it is, by looking for its end.

@@ -34,37 +34,90 @@ func Split(entries []usage.Entry) ([]Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := make([]int, len(entries))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		p, q := &packed[a], &packed[b]
-		return cmp.Or(
-			cmp.Compare(entries[a].Day, entries[b].Day),
-			strings.Compare(entries[a].Workspace, entries[b].Workspace),
-			compareSeries(p.item, p.variant, q.item, q.variant),
-			cmp.Compare(p.hour, q.hour),
-			cmp.Compare(a, b),
-		)
-	})
+	parts, order := group(entries, packed)
 	sorted := make([]sample, len(entries))
 	for i, at := range order {
 		sorted[i] = packed[at]
 	}
 	var days []Batch
-	for from := 0; from < len(order); {
-		first, to := &entries[order[from]], from
-		for to < len(order) && entries[order[to]].Day == first.Day &&
-			entries[order[to]].Workspace == first.Workspace {
-			to++
+	for len(parts) > 0 {
+		first, n := &parts[0], 1
+		for n < len(parts) && parts[n].day == first.day && parts[n].workspace == first.workspace {
+			n++
 		}
-		days = append(days, Batch{
-			Day: first.Day, Workspace: first.Workspace, samples: sorted[from:to], at: order[from:to],
-		})
-		from = to
+		from, to := first.from, parts[n-1].to
+		days = append(days, Batch{Day: first.day, Workspace: first.workspace, samples: sorted[from:to], at: order[from:to]})
+		parts = parts[n:]
 	}
 	return days, nil
+}
+
+// part is where the samples of one series are in the order of a batch.
+type part struct {
+	seriesKey
+	from, to int
+}
+
+type seriesKey struct {
+	day                      usage.Day
+	workspace, item, variant string
+}
+
+func (k *seriesKey) compare(other *seriesKey) int {
+	return cmp.Or(cmp.Compare(k.day, other.day), strings.Compare(k.workspace, other.workspace),
+		compareSeries(k.item, k.variant, other.item, other.variant))
+}
+
+// group sorts the positions of entries by series and hour, repeats in the order
+// they came, and returns the series in their order. Names are compared once for
+// each series, which mostly has many samples, and not for each sample.
+func group(entries []usage.Entry, packed []sample) ([]part, []int) {
+	var parts []part
+	known := map[seriesKey]int{}
+	of := make([]int, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		key := seriesKey{e.Day, e.Workspace, e.Item, e.Variant}
+		at, ok := known[key]
+		if !ok {
+			at = len(parts)
+			known[key] = at
+			parts = append(parts, part{seriesKey: key})
+		}
+		of[i] = at
+		parts[at].to++
+	}
+	next := place(parts)
+	order := make([]int, len(entries))
+	for i, at := range of {
+		order[next[at]] = i
+		next[at]++
+	}
+	byHour := func(a, b int) int { return cmp.Compare(packed[a].hour, packed[b].hour) }
+	for _, p := range parts {
+		if samples := order[p.from:p.to]; !slices.IsSortedFunc(samples, byHour) {
+			slices.SortStableFunc(samples, byHour)
+		}
+	}
+	return parts, order
+}
+
+// place sorts parts, which know how many samples they have, says from where to
+// where they go, and returns where that begins for each as they were before.
+func place(parts []part) []int {
+	ranks := make([]int, len(parts))
+	for i := range ranks {
+		ranks[i] = i
+	}
+	slices.SortFunc(ranks, func(a, b int) int { return parts[a].compare(&parts[b].seriesKey) })
+	begin, sorted, at := make([]int, len(parts)), make([]part, len(parts)), 0
+	for i, rank := range ranks {
+		begin[rank] = at
+		sorted[i] = part{parts[rank].seriesKey, at, at + parts[rank].to}
+		at = sorted[i].to
+	}
+	copy(parts, sorted)
+	return begin
 }
 
 // packEntries checks samples and packs their quantities.
