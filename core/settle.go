@@ -27,7 +27,7 @@ const (
 	// settleStep is how many do while callbacks come in: each waits for one
 	// transaction, so that is about as short as a commit to disk, and for a
 	// processor, so that is handed over more often.
-	settleStep = 32
+	settleStep = 16
 	// settleAhead is how many chunks are rated before they can be committed.
 	settleAhead = 2
 )

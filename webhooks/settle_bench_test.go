@@ -28,9 +28,9 @@ const (
 )
 
 // BenchmarkCallbackBesideSettlement measures what a settlement of a million
-// workspaces costs callbacks that come in meanwhile, as a share of their 99th
-// percentile alone, with few and with many connections. Usage is reported all
-// the time.
+// workspaces costs callbacks that come in meanwhile, with few and with many
+// connections, while usage is reported without pause: as a share of their 99th
+// percentile beside such reports only, and alone.
 func BenchmarkCallbackBesideSettlement(b *testing.B) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the program does
 	fleet := settleDefault
@@ -45,9 +45,19 @@ func BenchmarkCallbackBesideSettlement(b *testing.B) {
 	b.Logf("%d workspaces in %s", fleet, time.Since(began).Round(time.Second))
 	next := s.stream()
 	for b.Loop() {
-		alone := map[int]result{}
+		measure := func(conns int) result {
+			r := load{addr: addr, conns: conns, next: next, want: s.want}.run(b, 3*roundLength)
+			if r.wrong > 0 {
+				b.Fatalf("wrong answer %s", r.body)
+			}
+			return r
+		}
+		alone, reporting := map[int]result{}, map[int]result{}
 		for _, conns := range []int{1, 64} {
-			alone[conns] = load{addr: addr, conns: conns, next: next, want: s.want}.run(b, 3*roundLength)
+			alone[conns] = measure(conns)
+			stop := reportAll(b, svc, day+1)
+			reporting[conns] = measure(conns)
+			stop()
 		}
 		made := make(chan int, 1)
 		go func() {
@@ -59,12 +69,10 @@ func BenchmarkCallbackBesideSettlement(b *testing.B) {
 		}()
 		stop := reportAll(b, svc, day+1)
 		for _, conns := range []int{1, 64} {
-			beside := load{addr: addr, conns: conns, next: next, want: s.want}.run(b, 3*roundLength)
+			beside := measure(conns)
+			b.ReportMetric(float64(beside.p99)/float64(reporting[conns].p99), fmt.Sprintf("p99/reporting-c%d", conns))
 			b.ReportMetric(float64(beside.p99)/float64(alone[conns].p99), fmt.Sprintf("p99/alone-c%d", conns))
 			b.ReportMetric(beside.rate/alone[conns].rate, fmt.Sprintf("rate/alone-c%d", conns))
-			if beside.wrong > 0 {
-				b.Fatalf("wrong answer %s", beside.body)
-			}
 		}
 		select {
 		case n := <-made:
