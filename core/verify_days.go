@@ -15,9 +15,8 @@ import (
 // same from its samples and price book; usage is sealed if and only if it is in
 // a bill (I4, I5, I6).
 func (v *verifier) dailyBills(ctx context.Context) error {
-	var prices *tariffs // of when the bills are looked at
 	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) (days []usage.Day, err error) {
-		if prices, err = loadTariffs(ctx, tx); err != nil {
+		if v.again.tariffs, err = loadTariffs(ctx, tx); err != nil {
 			return nil, err
 		}
 		return collect(tx.BillDays(ctx))
@@ -27,7 +26,7 @@ func (v *verifier) dailyBills(ctx context.Context) error {
 	}
 	last := max(days[len(days)-1], usage.DayOf(v.Now(), time.UTC)+1) // which has begun in the east
 	for day := days[0]; day <= last; day++ {
-		v.again = preparation{Service: v.Service, tariffs: prices, day: day, result: v.again.result}
+		v.again = preparation{Service: v.Service, tariffs: v.again.tariffs, day: day, result: v.again.result}
 		for p := (Page{Limit: verifyChunk}); ; {
 			err := v.Store.View(ctx, func(ctx context.Context, tx ReadTx) (err error) {
 				p.After, err = v.billsOn(ctx, tx, day, p)
@@ -96,7 +95,15 @@ func (v *verifier) dailyBill(ctx context.Context, b *settlement.DailyBill, rec u
 		v.breaks("I5", string(b.ID), "its samples are not sealed, or are not those that were billed")
 		return nil
 	}
-	waits, err := v.again.lines(ctx, &v.bill, rec, v.sites[b.Site], b.Currency, b.Book)
+	derive := func() (WaitReason, error) {
+		return v.again.lines(ctx, &v.bill, rec, v.sites[b.Site], b.Currency, b.Book)
+	}
+	waits, err := derive()
+	if waits == WaitNoPrices && err == nil { // the book may be newer than those that were read
+		if v.again.tariffs, err = loadTariffs(ctx, v.again.tx); err == nil {
+			waits, err = derive()
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -34,28 +34,30 @@ func Split(entries []usage.Entry) ([]Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts, order := group(entries, packed)
+	order, series := make([]int, len(entries)), ranks(entries)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(series[a], series[b]), cmp.Compare(packed[a].hour, packed[b].hour), cmp.Compare(a, b))
+	})
 	sorted := make([]sample, len(entries))
 	for i, at := range order {
 		sorted[i] = packed[at]
 	}
 	var days []Batch
-	for len(parts) > 0 {
-		first, n := &parts[0], 1
-		for n < len(parts) && parts[n].day == first.day && parts[n].workspace == first.workspace {
-			n++
+	for from := 0; from < len(order); {
+		first, to := &entries[order[from]], from
+		for to < len(order) && entries[order[to]].Day == first.Day &&
+			entries[order[to]].Workspace == first.Workspace {
+			to++
 		}
-		from, to := first.from, parts[n-1].to
-		days = append(days, Batch{Day: first.day, Workspace: first.workspace, samples: sorted[from:to], at: order[from:to]})
-		parts = parts[n:]
+		days = append(days, Batch{
+			Day: first.Day, Workspace: first.Workspace, samples: sorted[from:to], at: order[from:to],
+		})
+		from = to
 	}
 	return days, nil
-}
-
-// part is where the samples of one series are in the order of a batch.
-type part struct {
-	seriesKey
-	from, to int
 }
 
 type seriesKey struct {
@@ -63,61 +65,36 @@ type seriesKey struct {
 	workspace, item, variant string
 }
 
-func (k *seriesKey) compare(other *seriesKey) int {
-	return cmp.Or(cmp.Compare(k.day, other.day), strings.Compare(k.workspace, other.workspace),
-		compareSeries(k.item, k.variant, other.item, other.variant))
-}
-
-// group sorts the positions of entries by series and hour, repeats in the order
-// they came, and returns the series in their order. Names are compared once for
-// each series, which mostly has many samples, and not for each sample.
-func group(entries []usage.Entry, packed []sample) ([]part, []int) {
-	var parts []part
+// ranks returns for each entry where its series is among those of the batch in
+// their order. A series mostly has many samples: so its names are compared once
+// and not for each of them.
+func ranks(entries []usage.Entry) []int {
 	known := map[seriesKey]int{}
-	of := make([]int, len(entries))
+	var keys []seriesKey
+	out := make([]int, len(entries))
 	for i := range entries {
 		e := &entries[i]
 		key := seriesKey{e.Day, e.Workspace, e.Item, e.Variant}
 		at, ok := known[key]
 		if !ok {
-			at = len(parts)
+			at = len(keys)
 			known[key] = at
-			parts = append(parts, part{seriesKey: key})
+			keys = append(keys, key)
 		}
-		of[i] = at
-		parts[at].to++
+		out[i] = at
 	}
-	next := place(parts)
-	order := make([]int, len(entries))
-	for i, at := range of {
-		order[next[at]] = i
-		next[at]++
+	slices.SortFunc(keys, func(a, b seriesKey) int {
+		return cmp.Or(cmp.Compare(a.day, b.day), strings.Compare(a.workspace, b.workspace),
+			compareSeries(a.item, a.variant, b.item, b.variant))
+	})
+	rank := make([]int, len(keys))
+	for i, key := range keys {
+		rank[known[key]] = i
 	}
-	byHour := func(a, b int) int { return cmp.Compare(packed[a].hour, packed[b].hour) }
-	for _, p := range parts {
-		if samples := order[p.from:p.to]; !slices.IsSortedFunc(samples, byHour) {
-			slices.SortStableFunc(samples, byHour)
-		}
+	for i, at := range out {
+		out[i] = rank[at]
 	}
-	return parts, order
-}
-
-// place sorts parts, which know how many samples they have, says from where to
-// where they go, and returns where that begins for each as they were before.
-func place(parts []part) []int {
-	ranks := make([]int, len(parts))
-	for i := range ranks {
-		ranks[i] = i
-	}
-	slices.SortFunc(ranks, func(a, b int) int { return parts[a].compare(&parts[b].seriesKey) })
-	begin, sorted, at := make([]int, len(parts)), make([]part, len(parts)), 0
-	for i, rank := range ranks {
-		begin[rank] = at
-		sorted[i] = part{parts[rank].seriesKey, at, at + parts[rank].to}
-		at = sorted[i].to
-	}
-	copy(parts, sorted)
-	return begin
+	return out
 }
 
 // packEntries checks samples and packs their quantities.
