@@ -34,14 +34,7 @@ func Split(entries []usage.Entry) ([]Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	order, series := make([]int, len(entries)), ranks(entries)
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(series[a], series[b]), cmp.Compare(packed[a].hour, packed[b].hour), cmp.Compare(a, b))
-	})
-	sorted := make([]sample, len(entries))
+	order, sorted := sortEntries(entries, packed), make([]sample, len(entries))
 	for i, at := range order {
 		sorted[i] = packed[at]
 	}
@@ -65,13 +58,41 @@ type seriesKey struct {
 	workspace, item, variant string
 }
 
+// sortEntries returns the positions of entries by series and hour, repeats in
+// the order they came. It counts how many each series has, which tells where
+// they go; hours mostly come in their order.
+func sortEntries(entries []usage.Entry, packed []sample) []int {
+	series, n := ranks(entries)
+	next := make([]int, n+1)
+	for _, s := range series {
+		next[s+1]++
+	}
+	for s := range n {
+		next[s+1] += next[s]
+	}
+	order := make([]int, len(entries))
+	for i, s := range series {
+		order[next[s]] = i
+		next[s]++
+	}
+	byHour := func(a, b int) int { return cmp.Compare(packed[a].hour, packed[b].hour) }
+	from := 0
+	for _, to := range next[:n] { // where the series ends by now
+		if own := order[from:to]; !slices.IsSortedFunc(own, byHour) {
+			slices.SortStableFunc(own, byHour)
+		}
+		from = to
+	}
+	return order
+}
+
 // ranks returns for each entry where its series is among those of the batch in
-// their order. A series mostly has many samples: so its names are compared once
-// and not for each of them.
-func ranks(entries []usage.Entry) []int {
+// their order, and how many series there are. A series mostly has many samples:
+// so its names are compared once and not for each of them.
+func ranks(entries []usage.Entry) (series []int, n int) {
 	known := map[seriesKey]int{}
 	var keys []seriesKey
-	out := make([]int, len(entries))
+	series = make([]int, len(entries))
 	for i := range entries {
 		e := &entries[i]
 		key := seriesKey{e.Day, e.Workspace, e.Item, e.Variant}
@@ -81,7 +102,7 @@ func ranks(entries []usage.Entry) []int {
 			known[key] = at
 			keys = append(keys, key)
 		}
-		out[i] = at
+		series[i] = at
 	}
 	slices.SortFunc(keys, func(a, b seriesKey) int {
 		return cmp.Or(cmp.Compare(a.day, b.day), strings.Compare(a.workspace, b.workspace),
@@ -91,10 +112,10 @@ func ranks(entries []usage.Entry) []int {
 	for i, key := range keys {
 		rank[known[key]] = i
 	}
-	for i, at := range out {
-		out[i] = rank[at]
+	for i, at := range series {
+		series[i] = rank[at]
 	}
-	return out
+	return series, len(keys)
 }
 
 // packEntries checks samples and packs their quantities.
