@@ -96,18 +96,24 @@ type priceList struct {
 
 // tariffs returns all price books, compiled once for all who ask.
 func (s *Service) tariffs(ctx context.Context, tx ReadTx) (*tariffs, error) {
+	return s.prices.read(ctx, tx)
+}
+
+// read returns all price books of a snapshot, and those of the last time unless
+// one was added since.
+func (l *priceList) read(ctx context.Context, tx ReadTx) (*tariffs, error) {
 	newest, err := tx.Setting(ctx, settingNewestBook)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	s.prices.mu.Lock()
-	defer s.prices.mu.Unlock()
-	if s.prices.tariffs != nil && s.prices.newest == newest {
-		return s.prices.tariffs, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tariffs != nil && l.newest == newest {
+		return l.tariffs, nil
 	}
 	t, err := loadTariffs(ctx, tx)
 	if err == nil {
-		s.prices.newest, s.prices.tariffs = newest, t
+		l.newest, l.tariffs = newest, t
 	}
 	return t, err
 }

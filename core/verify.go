@@ -78,6 +78,7 @@ type verifier struct {
 	*Service
 	out   Verification
 	again preparation            // rates the bills of a day again
+	rates priceList              // from the store, not what the service has kept
 	bill  settlement.DailyBill   // that it made last
 	read  []settlement.DailyBill // last; others are read into their memory
 	// unbooked counts bills that name a transaction, less the transactions that

@@ -15,18 +15,13 @@ import (
 // same from its samples and price book; usage is sealed if and only if it is in
 // a bill (I4, I5, I6).
 func (v *verifier) dailyBills(ctx context.Context) error {
-	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) (days []usage.Day, err error) {
-		if v.again.tariffs, err = loadTariffs(ctx, tx); err != nil {
-			return nil, err
-		}
-		return collect(tx.BillDays(ctx))
-	})
+	days, err := v.billDays(ctx)
 	if err != nil || len(days) == 0 {
 		return err
 	}
 	last := max(days[len(days)-1], usage.DayOf(v.Now(), time.UTC)+1) // which has begun in the east
 	for day := days[0]; day <= last; day++ {
-		v.again = preparation{Service: v.Service, tariffs: v.again.tariffs, day: day, result: v.again.result}
+		v.again = preparation{Service: v.Service, day: day, result: v.again.result}
 		for p := (Page{Limit: verifyChunk}); ; {
 			err := v.Store.View(ctx, func(ctx context.Context, tx ReadTx) (err error) {
 				p.After, err = v.billsOn(ctx, tx, day, p)
@@ -43,10 +38,18 @@ func (v *verifier) dailyBills(ctx context.Context) error {
 	return nil
 }
 
+// billDays returns the days that have bills.
+func (v *verifier) billDays(ctx context.Context) ([]usage.Day, error) {
+	return InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) { return collect(tx.BillDays(ctx)) })
+}
+
 // billsOn holds a page of a day's bills against the usage of the same
 // workspaces, and returns where the next page begins, or "".
 func (v *verifier) billsOn(ctx context.Context, tx ReadTx, day usage.Day, p Page) (next string, err error) {
 	v.again.tx = tx
+	if v.again.tariffs, err = v.rates.read(ctx, tx); err != nil {
+		return "", err
+	}
 	seen := 0
 	for x, err := range tx.BilledOn(ctx, day, p) {
 		if err != nil {
@@ -95,15 +98,7 @@ func (v *verifier) dailyBill(ctx context.Context, b *settlement.DailyBill, rec u
 		v.breaks("I5", string(b.ID), "its samples are not sealed, or are not those that were billed")
 		return nil
 	}
-	derive := func() (WaitReason, error) {
-		return v.again.lines(ctx, &v.bill, rec, v.sites[b.Site], b.Currency, b.Book)
-	}
-	waits, err := derive()
-	if waits == WaitNoPrices && err == nil { // the book may be newer than those that were read
-		if v.again.tariffs, err = loadTariffs(ctx, v.again.tx); err == nil {
-			waits, err = derive()
-		}
-	}
+	waits, err := v.again.lines(ctx, &v.bill, rec, v.sites[b.Site], b.Currency, b.Book)
 	if err != nil {
 		return err
 	}
@@ -120,7 +115,7 @@ func (v *verifier) dailyBill(ctx context.Context, b *settlement.DailyBill, rec u
 // to look: transactions lead to their bills anyhow, and where both are as many,
 // none is missing. They may differ when bills were made meanwhile.
 func (v *verifier) bookings(ctx context.Context) error {
-	days, err := InView(ctx, v.Store, func(ctx context.Context, tx ReadTx) ([]usage.Day, error) { return collect(tx.BillDays(ctx)) })
+	days, err := v.billDays(ctx)
 	if err != nil {
 		return err
 	}

@@ -20,10 +20,8 @@ func (r *reader) BilledOn(_ context.Context, day usage.Day, p core.Page) iter.Se
 			yield(nil, errOver)
 			return
 		}
-		prefix, after := appendPeriod(nil, day), []byte(nil)
-		if p.After != "" {
-			after = append(bytes.Clone(prefix), p.After...)
-		}
+		prefix := appendPeriod(nil, day)
+		after := afterIn(prefix, p.After)
 		bills, stop := iter.Pull2(r.scan(dailyBills, prefix, after, ascending))
 		defer stop()
 		w := billedWalk{day: day, used: &cursor{}, open: r.openOn(prefix, after), bills: bills}

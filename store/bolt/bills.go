@@ -69,10 +69,8 @@ func (r *reader) DailyBillsOn(
 			yield(settlement.DailyBill{}, errOver)
 			return
 		}
-		prefix, after := appendPeriod(nil, day), []byte(nil)
-		if p.After != "" {
-			after = append(bytes.Clone(prefix), p.After...)
-		}
+		prefix := appendPeriod(nil, day)
+		after := afterIn(prefix, p.After)
 		left := p.Limit
 		for key, value := range r.scan(dailyBills, prefix, after, ascending) {
 			b, err := decodeDailyBill(value)

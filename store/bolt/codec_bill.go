@@ -72,19 +72,20 @@ const (
 // decodeDailyBill reads what appendDailyBill wrote.
 func decodeDailyBill(value []byte) (settlement.DailyBill, error) {
 	var b settlement.DailyBill
-	err := readDailyBill(&b, value)
-	return b, err
+	if err := readDailyBill(&b, value); err != nil {
+		return settlement.DailyBill{}, err
+	}
+	return b, nil
 }
 
 // readDailyBill is decodeDailyBill into a bill whose lines' memory is used
-// again.
+// again. After an error b is of no use.
 func readDailyBill(b *settlement.DailyBill, value []byte) error {
-	lines := b.Lines[:0]
-	*b = settlement.DailyBill{}
 	u, err := unpack(value)
 	if err != nil {
 		return err
 	}
+	lines := b.Lines[:0]
 	*b = settlement.DailyBill{
 		Workspace: workspace.ID(u.Text()), Site: u.Text(),
 		Day: usage.Day(u.int32()), BillingAccount: account.ID(u.Text()),
@@ -110,11 +111,7 @@ func readDailyBill(b *settlement.DailyBill, value []byte) error {
 	})
 	b.Cloud, b.Arrears = u.micros(), u.micros()
 	b.UsageRev, b.LedgerSeq, b.SealedAt = u.Uint(), u.Uint(), u.time()
-	if err := u.Done(); err != nil {
-		*b = settlement.DailyBill{}
-		return err
-	}
-	return nil
+	return u.Done()
 }
 
 // line reads a line field by field: to copy a whole one is slow while garbage

@@ -221,10 +221,7 @@ func members[T any](r *reader, b bucket, owner string, p core.Page,
 			return
 		}
 		prefix := prefixOf(owner)
-		var after []byte
-		if p.After != "" {
-			after = append(bytes.Clone(prefix), p.After...)
-		}
+		after := afterIn(prefix, p.After)
 		left := p.Limit
 		for key := range r.scan(b, prefix, after, ascending) {
 			rec, err := load(string(key[len(prefix):]))
@@ -250,11 +247,15 @@ func (r *reader) span(b bucket, first, last []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-func afterKey(after string) []byte {
+// afterKey is the key that a page begins after, or nil.
+func afterKey(after string) []byte { return afterIn(nil, after) }
+
+// afterIn is afterKey among the keys that begin with a prefix.
+func afterIn(prefix []byte, after string) []byte {
 	if after == "" {
 		return nil
 	}
-	return []byte(after)
+	return append(bytes.Clone(prefix), after...)
 }
 
 // txContext marks the context of a transaction, so that one inside another is

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"context"
 	"iter"
 
@@ -24,10 +23,8 @@ func (r *reader) UnbilledOn(
 			yield(core.Unbilled{}, errOver)
 			return
 		}
-		prefix, after := appendPeriod(nil, day), []byte(nil)
-		if p.After != "" {
-			after = append(bytes.Clone(prefix), p.After...)
-		}
+		prefix := appendPeriod(nil, day)
+		after := afterIn(prefix, p.After)
 		payers := payers{reader: r}
 		left := p.Limit
 		for key := range r.scan(usageOpen, prefix, after, ascending) {

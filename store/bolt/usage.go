@@ -156,10 +156,8 @@ func (r *reader) UsageOn(
 		if b == nil {
 			return
 		}
-		prefix, after := appendPeriod(nil, day), []byte(nil)
-		if p.After != "" {
-			after = append(bytes.Clone(prefix), p.After...)
-		}
+		prefix := appendPeriod(nil, day)
+		after := afterIn(prefix, p.After)
 		open := r.openOn(prefix, after)
 		left := p.Limit
 		for c := newCursor(b, prefix, after, ascending); c.key != nil; c.step() {
